@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The worker in the guest: PID 1 starts it, it loads everything that a test file will need, says hello (the VM is saved
+ * here), and from then on speaks vitest's worker protocol over the virtio-serial port.
+ */
+import { release } from 'node:os'
+import { init, runBaseTests, setupEnvironment } from 'vitest/worker'
+import { probeTarget, setTestObserver } from '../../testing/index.js'
+import type { HostMessage } from '../protocol.js'
+import { calibrate } from './calibrate.js'
+import { Observer } from './observer.js'
+import { GuestPort } from './port.js'
+import { Shell } from './shell.js'
+import { becomeUnique } from './wake.js'
+
+const HEARTBEAT_MS = 1000
+
+const portPath = process.env.GMEM_PORT
+if (portPath === undefined) throw new Error('GMEM_PORT is not set: this is started by gmem-init inside a VM')
+
+const vitestListeners = new Set<(message: unknown) => void>()
+const port = new GuestPort(portPath, receive)
+const observer = new Observer(port)
+const shell = new Shell(port)
+
+init({
+  on: (callback) => void vitestListeners.add(callback),
+  off: (callback) => void vitestListeners.delete(callback),
+  post: (message) => port.send({ type: 'vitest', message }),
+  runTests: runBaseTests,
+  collectTests: runBaseTests,
+  setup: setupEnvironment,
+})
+setTestObserver(observer)
+await preload()
+port.send({ type: 'hello', release: release(), calibrationMs: calibrate(), loadMs: performance.now() })
+
+function receive(message: HostMessage): void {
+  switch (message.type) {
+    case 'wake':
+      Object.assign(process.env, message.env)
+      becomeUnique(message.entropy, message.realtimeNs)
+      setInterval(() => port.send({ type: 'heartbeat' }), HEARTBEAT_MS)
+      port.send({ type: 'awake' })
+      break
+    case 'ledger':
+      observer.begin(message.policy, message.entries)
+      break
+    case 'vitest':
+      for (const listener of vitestListeners) listener(message.message)
+      break
+    case 'probe':
+      port.send({ type: 'probe', probe: probeTarget() })
+      break
+    case 'shell-input':
+      shell.input(message.data, message.columns)
+      break
+  }
+}
+
+/** Loads, before the VM is saved, what vitest would otherwise load for every file. */
+async function preload(): Promise<void> {
+  await Promise.all([import('vitest'), import('@vitest/runner'), import('../../kvm/index.js')])
+  probeTarget()
+}

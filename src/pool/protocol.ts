@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Splat } from '../splats/types.js'
+
+/**
+ * What the host and the worker in the guest say to each other, beside vitest's own messages, which travel inside
+ * `vitest`. The host keeps every test's result as it comes (the ledger), so that a kernel that dies loses none.
+ */
+export type HostMessage =
+  /** A saved VM was restored (or a cold one came up): become unique, then answer `awake`. */
+  | { readonly type: 'wake'; readonly entropy: Uint8Array; readonly realtimeNs: bigint; readonly env: Readonly<Record<string, string>> }
+  /** What is already known of the file that the next `run` is about. */
+  | { readonly type: 'ledger'; readonly policy: TroublePolicy; readonly entries: readonly (readonly [string, LedgerEntry])[] }
+  | { readonly type: 'vitest'; readonly message: unknown }
+  /** Keystrokes for `gmem shell`; the first one starts the prompt. */
+  | { readonly type: 'shell-input'; readonly data: string; readonly columns: number }
+  | { readonly type: 'probe' }
+
+export type GuestMessage =
+  /** The worker is loaded; the VM may be saved now. `calibrationMs`: the time of a fixed amount of work. */
+  | { readonly type: 'hello'; readonly release: string; readonly calibrationMs: number; readonly loadMs: number }
+  | { readonly type: 'awake' }
+  | { readonly type: 'vitest'; readonly message: unknown }
+  | { readonly type: 'test-start'; readonly test: TestIdentity }
+  | { readonly type: 'test-end'; readonly test: TestIdentity; readonly result: RecordedResult; readonly replaceVm: boolean }
+  /** The guest's event loop is alive. */
+  | { readonly type: 'heartbeat' }
+  | { readonly type: 'shell-output'; readonly data: string }
+  | { readonly type: 'shell-exit' }
+  | { readonly type: 'probe'; readonly probe: unknown }
+
+/** A test, by the names that a person and vitest use. */
+export interface TestIdentity {
+  /** vitest's task id: stable for one file content and position. */
+  readonly id: string
+  /** File relative to the project root. */
+  readonly file: string
+  /** Suite and test names joined by ` > `. */
+  readonly name: string
+  /** The test's own time limit, in ms. */
+  readonly timeoutMs: number
+}
+
+export interface RecordedError {
+  readonly name: string
+  readonly message: string
+  readonly stack: string
+}
+
+/** How a test ended, in a form that a fresh VM can replay. */
+export interface RecordedResult {
+  readonly status: 'passed' | 'failed' | 'skipped'
+  readonly durationMs: number
+  readonly error?: RecordedError
+  readonly reason?: string
+  readonly splats?: readonly Splat[]
+  /** The task.meta that the test had set: plain data. */
+  readonly meta?: Readonly<Record<string, unknown>>
+}
+
+/** What a fresh VM is told about a test: its result, or that an earlier attempt killed the kernel. */
+export type LedgerEntry =
+  | { readonly kind: 'finished'; readonly result: RecordedResult }
+  | { readonly kind: 'retry'; readonly earlier: RecordedError }
+
+export interface TroublePolicy {
+  /** `fail`: a splat fails its test; `warn`: it is only shown; `off`: the log is not read. */
+  readonly splats: 'fail' | 'warn' | 'off'
+  /** Text of the allow file, '' for none. */
+  readonly allow: string
+  readonly leaks: boolean
+}

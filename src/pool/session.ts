@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomBytes } from 'node:crypto'
+import { EventEmitter } from 'node:events'
+import { encodeFrame, FrameDecoder } from '../channel/frames.js'
+import { InfrastructureError } from '../qemu/errors.js'
+import type { Machine, MachineExit } from '../qemu/machine.js'
+import type { GuestMessage, HostMessage } from './protocol.js'
+
+/** One VM and the conversation with the worker in it. Emits `message` (GuestMessage) and `exit` (MachineExit). */
+export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [MachineExit] }> {
+  readonly #decoder = new FrameDecoder()
+  /** When the guest last said anything, in ms of `performance.now()`. */
+  lastHeardMs = performance.now()
+  #exit: MachineExit | null = null
+
+  constructor(
+    readonly machine: Machine,
+    /** Whether the VM was restored from a saved one; false is a cold boot. */
+    readonly restored: boolean,
+  ) {
+    super()
+    machine.channel.on('data', (chunk: Buffer) => this.#receive(chunk))
+    // A dead QEMU resets the stream; `exited` tells the same with the reason.
+    machine.channel.on('error', () => {})
+    void machine.exited.then((exit) => {
+      this.#exit = exit
+      this.emit('exit', exit)
+    })
+  }
+
+  /** How the VM ended, or null while it runs. */
+  get exit(): MachineExit | null {
+    return this.#exit
+  }
+
+  send(message: HostMessage): void {
+    if (this.#exit === null && this.machine.channel.writable) this.machine.channel.write(encodeFrame(message))
+  }
+
+  /**
+   * The next message of a type. Rejects with InfrastructureError when the VM ends first or after `limitMs`: what the
+   * console said last is in the message.
+   */
+  async next<T extends GuestMessage['type']>(type: T, limitMs: number): Promise<Extract<GuestMessage, { type: T }>> {
+    return await new Promise((resolve, reject) => {
+      const finish = (settle: () => void): void => {
+        clearTimeout(timer)
+        this.off('message', onMessage)
+        this.off('exit', onExit)
+        settle()
+      }
+      const onMessage = (message: GuestMessage): void => {
+        if (message.type === type) finish(() => resolve(message as Extract<GuestMessage, { type: T }>))
+      }
+      const onExit = (exit: MachineExit): void =>
+        finish(() => reject(new InfrastructureError(this.#describeExit(exit, type))))
+      const timer = setTimeout(
+        () => finish(() => reject(new InfrastructureError(this.#describeSilence(type, limitMs)))),
+        limitMs,
+      )
+      this.on('message', onMessage)
+      if (this.#exit === null) this.on('exit', onExit)
+      else onExit(this.#exit)
+    })
+  }
+
+  /** Gives a VM its own randomness, time and environment: copies of one saved VM are otherwise twins. */
+  async wake(env: Readonly<Record<string, string>>, limitMs: number): Promise<void> {
+    const awake = this.next('awake', limitMs)
+    this.send({
+      type: 'wake',
+      entropy: new Uint8Array(randomBytes(64)),
+      realtimeNs: BigInt(Date.now()) * 1_000_000n,
+      env,
+    })
+    await awake
+  }
+
+  async close(): Promise<void> {
+    await this.machine.kill()
+  }
+
+  #receive(chunk: Buffer): void {
+    this.lastHeardMs = performance.now()
+    let messages: unknown[]
+    try {
+      messages = this.#decoder.push(chunk)
+    } catch (error) {
+      process.emitWarning(`gmem: ${String(error)}; the VM is given up`)
+      void this.machine.kill()
+      return
+    }
+    for (const message of messages) this.emit('message', message as GuestMessage)
+  }
+
+  #describeExit(exit: MachineExit, waitingFor: string): string {
+    return `the VM ended (${exit.reason}) while gmem waited for '${waitingFor}' from it; its console is ${this.machine.consoleFile}`
+  }
+
+  #describeSilence(waitingFor: string, limitMs: number): string {
+    const seconds = Math.round(limitMs / 1000)
+    return `the VM did not say '${waitingFor}' within ${seconds} s; its console is ${this.machine.consoleFile}`
+  }
+}
