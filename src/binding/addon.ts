@@ -22,10 +22,12 @@ export interface RawExit {
   payload: Uint8Array
   /** IO exits: the data bytes at kvm_run + data_offset, size*count of them; otherwise empty. */
   ioData: Uint8Array
-  /** True where the deadline passed and the vCPU was kicked (immediate_exit + signal). */
+  /** True where KVM_RUN ended with EINTR because the deadline passed (immediate_exit + signal). */
   deadlineExpired: boolean
-  /** True where kick() was called by the test. */
+  /** True where KVM_RUN ended with EINTR because of kick() or close(). A kick that came too late for that changes nothing. */
   kicked: boolean
+  /** KVM sent this thread a SIGBUS for poisoned memory during KVM_RUN (then EINTR): its si_code and si_addr. */
+  sigbus: { code: number; address: bigint } | null
 }
 
 /** What an access to memory did. A fault is data, not an exception. */
@@ -81,7 +83,9 @@ export interface NativeVcpu {
   readonly running: boolean
   /**
    * KVM_RUN on the vCPU's thread. Resolves for every outcome of KVM_RUN: a failing errno is in RawExit, never thrown.
-   * After `deadlineMs` the vCPU is kicked. TypeError when already running or closed.
+   * After `deadlineMs` the vCPU is kicked; 0 sets immediate_exit before, which only completes the exit before this run.
+   * EINTR from a signal that is neither the deadline's nor a kick's is retried. TypeError when already running or closed.
+   * All other methods but kick() and close() are a TypeError meanwhile.
    */
   run(deadlineMs: number): Promise<RawExit>
   /** Sets immediate_exit and signals the thread. Does nothing when not running. */
@@ -94,7 +98,11 @@ export interface NativeVcpu {
   /** KVM_SET_CPUID2 with a whole `struct kvm_cpuid2`. */
   setCpuid2(cpuid: Uint8Array): void
   /** KVM_PRE_FAULT_MEMORY: returns what the kernel wrote back; a failing errno is returned, not thrown. */
-  preFaultMemory(gpa: bigint, size: bigint, flags: bigint): { ret: number; errno: number; code: string; gpa: bigint; size: bigint }
+  preFaultMemory(
+    gpa: bigint,
+    size: bigint,
+    flags: bigint,
+  ): { ret: number; errno: number; code: string; gpa: bigint; size: bigint }
   /** Any vCPU ioctl, issued on the vCPU's thread. `argument` is written back. KernelError on failure. */
   ioctl(request: number, argument: Uint8Array | bigint | null): number
   /** Writes into kvm_run (for example hypercall.ret, or MMIO read data) at a byte offset. */
@@ -111,7 +119,17 @@ export interface NativeGuestMemfd {
   /** fallocate(2) with any mode. */
   fallocate(mode: number, offset: bigint, length: bigint): void
   ftruncate(length: bigint): void
-  fstat(): { size: bigint; blocks: bigint; blksize: bigint; ino: bigint; dev: bigint; mode: number; nlink: bigint; mtimeNs: bigint; ctimeNs: bigint }
+  fstat(): {
+    size: bigint
+    blocks: bigint
+    blksize: bigint
+    ino: bigint
+    dev: bigint
+    mode: number
+    nlink: bigint
+    mtimeNs: bigint
+    ctimeNs: bigint
+  }
   read(length: number): Uint8Array
   write(data: Uint8Array): number
   pread(length: number, offset: bigint): Uint8Array
@@ -153,9 +171,18 @@ export interface NativeMapping {
   close(): void
 }
 
-export type KernelErrorClass = new (code: string, errno: number, syscall: string, description: string) => Error
+export type KernelErrorClass = new (
+  code: string,
+  errno: number,
+  syscall: string,
+  description: string,
+) => Error
+
+/** The constructors, for their prototypes: objects are made by the addon only. */
+export type NativeClassName = 'Kvm' | 'Vm' | 'Vcpu' | 'GuestMemfd' | 'Mapping'
 
 export interface Addon {
+  readonly classes: Readonly<Record<NativeClassName, { readonly prototype: object }>>
   /** Registers the class that C++ throws for kernel refusals; once per environment. */
   initialize(kernelError: KernelErrorClass): void
   /** open(path, O_RDWR | O_CLOEXEC). KernelError ENOENT, EACCES, ... */

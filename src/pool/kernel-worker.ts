@@ -2,10 +2,11 @@
 import type { PoolWorker, WorkerRequest } from 'vitest/node'
 import type { MachineExit } from '../qemu/machine.js'
 import { describeDeath, type Death } from './death.js'
+import { collectHangEvidence } from './hang-evidence.js'
 import { HangWatch } from './hang.js'
 import { Ledger } from './ledger.js'
 import type { GuestMessage } from './protocol.js'
-import type { SessionSource } from './provision.js'
+import type { SessionSource } from './source.js'
 import type { Session } from './session.js'
 
 /** A file whose tests keep killing the kernel gets this many fresh VMs, so that a run always ends. */
@@ -34,7 +35,7 @@ export class KernelPoolWorker implements PoolWorker {
   #stopped = false
 
   constructor(readonly source: SessionSource) {
-    this.#ledger = new Ledger(source.options.retries)
+    this.#ledger = new Ledger(source.options.retries ?? 1)
   }
 
   on(event: string, callback: Listener): void {
@@ -51,7 +52,7 @@ export class KernelPoolWorker implements PoolWorker {
   }
 
   async start(): Promise<void> {
-    await this.#adopt(await this.source.take())
+    this.#adopt(await this.source.take())
   }
 
   async stop(): Promise<void> {
@@ -74,7 +75,7 @@ export class KernelPoolWorker implements PoolWorker {
     this.#session?.send({ type: 'vitest', message })
   }
 
-  async #adopt(session: Session): Promise<void> {
+  #adopt(session: Session): void {
     this.#session = session
     this.#vms += 1
     session.on('message', (message) => this.#receive(session, message))
@@ -121,7 +122,7 @@ export class KernelPoolWorker implements PoolWorker {
   async #onHang(session: Session, what: string): Promise<void> {
     if (session !== this.#session || this.#stopped) return
     this.#session = null
-    const evidence = await this.source.collectHangEvidence(session)
+    const evidence = await collectHangEvidence(session)
     await session.close()
     await this.#mourn(session, { kind: 'hang', what, evidence })
   }
@@ -129,11 +130,12 @@ export class KernelPoolWorker implements PoolWorker {
   /** A VM has died: pin it on the test that ran, then go on in a fresh one. */
   async #mourn(session: Session, death: Death): Promise<void> {
     const error = await describeDeath(session, death, this.#ledger.running)
+    const test = this.#ledger.running
     this.source.options.onEvent?.({
       type: 'death',
-      error,
-      test: this.#ledger.running,
+      message: error.message,
       console: session.machine.consoleFile,
+      ...(test && { test: test.name }),
     })
     if (this.#runRequest === null || !this.#ledger.blame(error)) {
       return this.#emit('error', Object.assign(new Error(error.message), { name: error.name }))
@@ -150,9 +152,10 @@ export class KernelPoolWorker implements PoolWorker {
       return this.#emit('error', new Error(`gmem: ${this.#vms} VMs died in one test file; the rest of it did not run`))
     }
     try {
-      await this.#adopt(await this.source.take())
+      const session = await this.source.take()
       this.#replaying = true
-      if (this.#startRequest) this.#session.send({ type: 'vitest', message: this.#startRequest })
+      this.#adopt(session)
+      if (this.#startRequest) session.send({ type: 'vitest', message: this.#startRequest })
     } catch (error) {
       this.#emit('error', error)
     }
@@ -165,8 +168,7 @@ export class KernelPoolWorker implements PoolWorker {
   }
 
   #sendLedger(): void {
-    const { splats, allow, leaks } = this.source.options
-    this.#session?.send({ type: 'ledger', policy: { splats, allow, leaks }, entries: this.#ledger.entries() })
+    this.#session?.send({ type: 'ledger', policy: this.source.policy, entries: this.#ledger.entries() })
   }
 
   #emit(event: string, argument: unknown): void {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { LedgerEntry, RecordedError, RecordedResult, TestIdentity } from './protocol.js'
+import type { LedgerEntry, RecordedError, TestIdentity, TestResult } from './protocol.js'
 
 /**
  * What is known of the tests of one file, whatever happens to the VM that runs them. A kernel that dies takes nothing
@@ -22,7 +22,7 @@ export class Ledger {
     this.#running = test
   }
 
-  finished(test: TestIdentity, result: RecordedResult): void {
+  finished(test: TestIdentity, result: TestResult): void {
     this.#entries.set(test.id, { kind: 'finished', result })
     if (this.#running?.id === test.id) this.#running = null
   }
@@ -38,7 +38,7 @@ export class Ledger {
       test.id,
       deaths.length <= this.retries
         ? { kind: 'retry', earlier: error }
-        : { kind: 'finished', result: { status: 'failed', durationMs: 0, error: verdict(deaths) } },
+        : { kind: 'finished', result: { status: 'fail', durationMs: 0, error: verdict(deaths) } },
     )
     return true
   }

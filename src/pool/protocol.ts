@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Splat } from '../splats/types.js'
+import type { RecordedError, TestResult } from '../testing/lifecycle.js'
+
+export type { RecordedError, TestResult } from '../testing/lifecycle.js'
 
 /**
  * What the host and the worker in the guest say to each other, beside vitest's own messages, which travel inside
@@ -7,7 +9,14 @@ import type { Splat } from '../splats/types.js'
  */
 export type HostMessage =
   /** A saved VM was restored (or a cold one came up): become unique, then answer `awake`. */
-  | { readonly type: 'wake'; readonly entropy: Uint8Array; readonly realtimeNs: bigint; readonly env: Readonly<Record<string, string>> }
+  | {
+      readonly type: 'wake'
+      readonly entropy: Uint8Array
+      readonly realtimeNs: bigint
+      /** The host's time for the work that the guest calibrates with. */
+      readonly hostCalibrationMs: number
+      readonly env: Readonly<Record<string, string>>
+    }
   /** What is already known of the file that the next `run` is about. */
   | { readonly type: 'ledger'; readonly policy: TroublePolicy; readonly entries: readonly (readonly [string, LedgerEntry])[] }
   | { readonly type: 'vitest'; readonly message: unknown }
@@ -16,12 +25,13 @@ export type HostMessage =
   | { readonly type: 'probe' }
 
 export type GuestMessage =
-  /** The worker is loaded; the VM may be saved now. `calibrationMs`: the time of a fixed amount of work. */
-  | { readonly type: 'hello'; readonly release: string; readonly calibrationMs: number; readonly loadMs: number }
-  | { readonly type: 'awake' }
+  /** The worker is loaded; the VM may be saved now. */
+  | { readonly type: 'hello' }
+  /** `slowdown`: how many times slower than the host the guest is; what its time limits are multiplied by. */
+  | { readonly type: 'awake'; readonly release: string; readonly slowdown: number }
   | { readonly type: 'vitest'; readonly message: unknown }
   | { readonly type: 'test-start'; readonly test: TestIdentity }
-  | { readonly type: 'test-end'; readonly test: TestIdentity; readonly result: RecordedResult; readonly replaceVm: boolean }
+  | { readonly type: 'test-end'; readonly test: TestIdentity; readonly result: TestResult; readonly replaceVm: boolean }
   /** The guest's event loop is alive. */
   | { readonly type: 'heartbeat' }
   | { readonly type: 'shell-output'; readonly data: string }
@@ -40,26 +50,9 @@ export interface TestIdentity {
   readonly timeoutMs: number
 }
 
-export interface RecordedError {
-  readonly name: string
-  readonly message: string
-  readonly stack: string
-}
-
-/** How a test ended, in a form that a fresh VM can replay. */
-export interface RecordedResult {
-  readonly status: 'passed' | 'failed' | 'skipped'
-  readonly durationMs: number
-  readonly error?: RecordedError
-  readonly reason?: string
-  readonly splats?: readonly Splat[]
-  /** The task.meta that the test had set: plain data. */
-  readonly meta?: Readonly<Record<string, unknown>>
-}
-
 /** What a fresh VM is told about a test: its result, or that an earlier attempt killed the kernel. */
 export type LedgerEntry =
-  | { readonly kind: 'finished'; readonly result: RecordedResult }
+  | { readonly kind: 'finished'; readonly result: TestResult }
   | { readonly kind: 'retry'; readonly earlier: RecordedError }
 
 export interface TroublePolicy {

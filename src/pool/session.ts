@@ -64,16 +64,20 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
     })
   }
 
-  /** Gives a VM its own randomness, time and environment: copies of one saved VM are otherwise twins. */
-  async wake(env: Readonly<Record<string, string>>, limitMs: number): Promise<void> {
+  /**
+   * Gives a VM its own randomness, time and environment: copies of one saved VM are otherwise twins. Resolves to what the
+   * guest says of itself.
+   */
+  async wake(env: Readonly<Record<string, string>>, hostCalibrationMs: number, limitMs: number): Promise<Extract<GuestMessage, { type: 'awake' }>> {
     const awake = this.next('awake', limitMs)
     this.send({
       type: 'wake',
       entropy: new Uint8Array(randomBytes(64)),
       realtimeNs: BigInt(Date.now()) * 1_000_000n,
+      hostCalibrationMs,
       env,
     })
-    await awake
+    return await awake
   }
 
   async close(): Promise<void> {

@@ -27,21 +27,22 @@ init({
   on: (callback) => void vitestListeners.add(callback),
   off: (callback) => void vitestListeners.delete(callback),
   post: (message) => port.send({ type: 'vitest', message }),
-  runTests: runBaseTests,
-  collectTests: runBaseTests,
+  runTests: (state, traces) => runBaseTests('run', state, traces),
+  collectTests: (state, traces) => runBaseTests('collect', state, traces),
   setup: setupEnvironment,
 })
 setTestObserver(observer)
 await preload()
-port.send({ type: 'hello', release: release(), calibrationMs: calibrate(), loadMs: performance.now() })
+const calibrationMs = calibrate()
+port.send({ type: 'hello' })
 
 function receive(message: HostMessage): void {
   switch (message.type) {
     case 'wake':
-      Object.assign(process.env, message.env)
+      Object.assign(process.env, { GMEM_SLOWDOWN: slowdownAgainst(message.hostCalibrationMs) }, message.env)
       becomeUnique(message.entropy, message.realtimeNs)
       setInterval(() => port.send({ type: 'heartbeat' }), HEARTBEAT_MS)
-      port.send({ type: 'awake' })
+      port.send({ type: 'awake', release: release(), slowdown: Number(process.env.GMEM_SLOWDOWN) })
       break
     case 'ledger':
       observer.begin(message.policy, message.entries)
@@ -56,6 +57,10 @@ function receive(message: HostMessage): void {
       shell.input(message.data, message.columns)
       break
   }
+}
+
+function slowdownAgainst(hostMs: number): string {
+  return Math.max(1, calibrationMs / hostMs).toFixed(1)
 }
 
 /** Loads, before the VM is saved, what vitest would otherwise load for every file. */

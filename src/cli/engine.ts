@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from 'node:path'
+import type { createVitest, InlineConfig, Reporter, Vitest } from 'vitest/node'
+import { cacheRoot, projectRoot } from '../paths.js'
+import type { Screen } from '../report/screen.js'
+import { linesTo } from '../report/screen.js'
+import type { Target } from './targets.js'
+
+type ViteOptions = NonNullable<Parameters<typeof createVitest>[2]>
+
+export interface EngineOptions {
+  readonly targets: readonly Target[]
+  readonly reporters: readonly Reporter[]
+  readonly screen: Screen
+  readonly seed: number
+  readonly watch: boolean
+  readonly workers?: number | undefined
+  readonly namePattern?: RegExp | undefined
+}
+
+/**
+ * vitest, set up to start fast: no config file to look for and bundle, no dependency scan, no file watcher, no web socket, no
+ * type checker. Seen on 2 busy cores: 0.3 s to load it, 0.06 s to set it up.
+ */
+export async function createEngine(options: EngineOptions): Promise<Vitest> {
+  const node = await import('vitest/node')
+  const handlers = signalHandlers()
+  const vitest = await node.createVitest('test', testOptions(options), viteOptions(options), {
+    // vitest's own words go through the screen, so that they do not land in the middle of the status line.
+    stdout: linesTo(options.screen),
+    stderr: linesTo(options.screen),
+  })
+  handlers.removeNew()
+  return vitest
+}
+
+function testOptions(options: EngineOptions): InlineConfig & { config: false } {
+  return {
+    config: false,
+    root: projectRoot,
+    watch: options.watch,
+    api: false,
+    reporters: [...options.reporters],
+    projects: options.targets.map(({ project }) => project),
+    sequence: { seed: options.seed },
+    passWithNoTests: true,
+    allowOnly: !process.env.CI,
+    teardownTimeout: 3_000,
+    ...(options.workers === undefined ? {} : { maxWorkers: options.workers }),
+    ...(options.namePattern === undefined ? {} : { testNamePattern: options.namePattern }),
+  }
+}
+
+function viteOptions({ watch }: EngineOptions): ViteOptions {
+  return {
+    // Run times are kept here: the next run starts what failed, and what takes long, first.
+    cacheDir: join(cacheRoot(), 'vitest'),
+    logLevel: 'error',
+    optimizeDeps: { noDiscovery: true, include: [] },
+    server: { ws: false, hmr: false, ...(watch ? {} : { watch: null }) },
+  }
+}
+
+/** vitest ends the process 1 ms after a signal, with VMs running and results unwritten. gmem's own handlers clean up first. */
+function signalHandlers(): { removeNew(): void } {
+  const signals = ['SIGINT', 'SIGTERM'] as const
+  const before = new Set(signals.flatMap((signal) => process.listeners(signal)))
+  return {
+    removeNew() {
+      for (const signal of signals) {
+        for (const listener of process.listeners(signal)) {
+          if (!before.has(listener)) process.off(signal, listener)
+        }
+      }
+    },
+  }
+}

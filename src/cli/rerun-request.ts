@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+import { GmemError } from '../errors.js'
+import type { EarlierRun } from '../report/artefacts.js'
+import type { RunResult, TestResult } from '../report/schema.js'
+import type { TestRequest } from './test-run.js'
+
+/** A request as it is kept in environment.json: the reports of the earlier run are not repeated. */
+export function storedRequest(request: TestRequest): Record<string, unknown> {
+  const { namePattern, outputs: _outputs, directory: _directory, ...rest } = request
+  return { ...rest, namePattern: namePattern?.source }
+}
+
+/** What to ask for to repeat a run, or what failed in it; null where nothing failed. */
+export function rerunRequest({ folder, request, run }: EarlierRun, onlyFailed: boolean): TestRequest | null {
+  const stored = request as Partial<Omit<TestRequest, 'namePattern'>> & { namePattern?: string }
+  if (!Array.isArray(stored.kernels) || !Array.isArray(stored.filters) || typeof stored.seed !== 'number') {
+    throw new GmemError(`${folder}/environment.json does not say what the run was asked for`)
+  }
+  const { namePattern, ...rest } = stored as Omit<TestRequest, 'namePattern'> & { namePattern?: string }
+  const whole: TestRequest = {
+    ...rest,
+    ...(namePattern === undefined ? {} : { namePattern: new RegExp(namePattern) }),
+    outputs: { github: false },
+  }
+  if (!onlyFailed) return whole
+  const narrowed = onlyTheFailed(run)
+  return narrowed && { ...whole, ...narrowed }
+}
+
+type Narrowed = Pick<TestRequest, 'kernels' | 'host' | 'filters' | 'namePattern'>
+
+function onlyTheFailed(run: RunResult): Narrowed | null {
+  const targets = run.targets.filter((target) => target.failed > 0)
+  const failed = targets.flatMap((target) => target.tests.filter((test) => test.status === 'failed'))
+  if (failed.length === 0) return null
+  return {
+    kernels: targets.map((target) => target.kernel).filter((kernel) => kernel !== 'host'),
+    host: targets.some((target) => target.kernel === 'host'),
+    filters: [...new Set(failed.map((test) => test.file))],
+    namePattern: failed.some(isNoTest) ? undefined : new RegExp(`^(?:${failed.map(nameSource).join('|')})$`),
+  }
+}
+
+/** A file that could not be loaded, or a hook: there is no name to ask for, so whole files run. */
+function isNoTest(test: TestResult): boolean {
+  return test.failure === 'not-run'
+}
+
+/** vitest matches a pattern against suite and test names with a space between them. */
+function nameSource(test: TestResult): string {
+  return test.name.replaceAll(' > ', ' ').replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+}

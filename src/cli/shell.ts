@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Command } from 'commander'
+import { GmemError, usageError } from '../errors.js'
+import { resolveKernel } from '../kernels/index.js'
+import { createTemporaryFolder } from '../temporary.js'
+import type { CliContext } from './context.js'
+
+interface ShellOptions {
+  readonly kernel: string
+  readonly accel: string
+}
+
+const examples = `
+In the prompt: Kvm, binding, abi, gpa(), pages(), mib(), ... are loaded, and await works.
+  gmem> kvm = Kvm.open()
+  gmem> vm = kvm.createVm({ type: 'SW_PROTECTED' })
+  gmem> memory = vm.addMemory({ gpa: gpa(0x10000000), size: pages(16), guestMemfd: {} })
+  gmem> vcpu = vm.createVcpu()
+  gmem> await vcpu.read64(memory.gpaOf(pages(3)))
+
+Examples:
+  gmem shell                 on the default kernel (7.3, or $GMEM_KERNEL)
+  gmem shell -k ~/linux      on the kernel of a source tree
+`
+
+/** Adds `gmem shell`. */
+export function register(program: Command, context: CliContext): void {
+  program
+    .command('shell')
+    .summary('a Node prompt inside a VM, with the API loaded')
+    .description('Starts a VM of a kernel and connects this terminal with a Node prompt in it. Ctrl-D leaves; the VM is then gone.')
+    .option('-k, --kernel <spec>', 'the kernel', process.env.GMEM_KERNEL ?? '7.3')
+    .option('--accel <kind>', 'auto, kvm or tcg', 'auto')
+    .addHelpText('after', examples)
+    .action(async (options: ShellOptions) => await runShell(options, context))
+}
+
+async function runShell(options: ShellOptions, { progress, signal }: CliContext): Promise<void> {
+  const { accel } = options
+  if (accel !== 'auto' && accel !== 'kvm' && accel !== 'tcg') {
+    throw usageError(`--accel ${accel}: there is auto, kvm and tcg`)
+  }
+  const kernel = await resolveKernel(options.kernel, { build: true, progress, signal })
+  const { shellInGuest } = await import('../pool/in-guest.js')
+  const folder = await createTemporaryFolder('shell')
+  const { stdin, stdout } = process
+  try {
+    progress.phase(`starting ${kernel.id}`)
+    const how = await shellInGuest(
+      {
+        kernel,
+        accelerator: accel,
+        runDir: folder.path,
+        onEvent: (event) => {
+          if (event.type === 'accelerator') progress.note(`${kernel.id} (${kernel.release}) on ${event.accel}: ${event.why}`)
+          if (event.type === 'note') progress.warn(event.text)
+          if (event.type === 'progress') progress.phase(event.text)
+        },
+      },
+      {
+        columns: stdout.columns ?? 80,
+        onInput: (listener) => {
+          progress.end()
+          if (stdin.isTTY) stdin.setRawMode(true)
+          stdin.setEncoding('utf8').on('data', listener)
+          // A pipe that ends is a person who presses Ctrl-D.
+          stdin.on('end', () => listener('\u0004'))
+        },
+        write: (data) => void stdout.write(data),
+      },
+    )
+    if (how === 'ended') throw new GmemError('the VM ended', { hint: 'Its kernel may have died; run with -k and a debug flavour to see more.' })
+  } finally {
+    if (stdin.isTTY) stdin.setRawMode(false)
+    stdin.destroy()
+    await folder.remove()
+  }
+}

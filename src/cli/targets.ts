@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+import { closeSync, openSync } from 'node:fs'
+import { release } from 'node:os'
+import { join } from 'node:path'
+import type { PoolRunnerInitializer, UserWorkspaceConfig } from 'vitest/node'
+import { GmemError } from '../errors.js'
+import { resolveKernel } from '../kernels/index.js'
+import type { KernelImage } from '../kernels/types.js'
+import { projectRoot } from '../paths.js'
+import type { TargetEvent, TargetInfo } from '../report/events.js'
+import type { CliContext } from './context.js'
+
+export const KVM_DEVICE = '/dev/kvm'
+/** Where the contract is, relative to the project root. */
+export const TEST_FOLDER = 'tests/kernel'
+/** Tests of src/testing bring their own, scaled limit, in ms; this one is for a plain vitest test. */
+const TEST_TIMEOUT_MS = 30_000
+
+/** What is asked of every target of a run. */
+export interface TargetOptions {
+  readonly accelerator: 'auto' | 'kvm' | 'tcg'
+  readonly runDir: string
+  readonly seed: number
+  readonly cold: boolean
+  readonly splats: 'fail' | 'warn' | 'off'
+  /** Text of the allow file, '' for none. */
+  readonly allow: string
+  readonly retries: number
+  /** Slow families too. */
+  readonly all: boolean
+  /** Time limits are multiplied by it; measured where absent. */
+  readonly slowdown?: number | undefined
+  readonly onEvent: (id: string, event: TargetEvent) => void
+}
+
+/** A kernel under test, ready to become a vitest project. */
+export interface Target {
+  readonly info: TargetInfo
+  /** Null for the host. */
+  readonly kernel: KernelImage | null
+  readonly project: UserWorkspaceConfig
+  /** Ends what the target still runs; vitest must be closed. */
+  close(): Promise<void>
+}
+
+/** The target that a kernel image is: it boots in a VM. Its first VM starts to come up here, before vitest is even loaded. */
+export async function kernelTarget(
+  spec: string,
+  options: TargetOptions,
+  context: CliContext,
+): Promise<Target> {
+  const { progress, signal } = context
+  const kernel = await resolveKernel(spec, { build: true, progress, signal })
+  const { createKernelPool } = await import('../pool/index.js')
+  const env = testEnvironment(kernel.id, options)
+  const pool = createKernelPool({
+    kernel,
+    env,
+    accelerator: options.accelerator,
+    runDir: options.runDir,
+    cold: options.cold,
+    splats: options.splats,
+    allow: options.allow,
+    leaks: true,
+    retries: options.retries,
+    ...(options.slowdown === undefined ? {} : { slowdown: options.slowdown }),
+    onEvent: (event) => options.onEvent(kernel.id, event),
+  })
+  return {
+    info: { id: kernel.id, kernel: spec, release: kernel.release },
+    kernel,
+    project: projectConfig(kernel.id, pool, env),
+    close: async () => await pool.close(),
+  }
+}
+
+/** The target that the running kernel is: no VM. Throws a GmemError (69) where /dev/kvm cannot be used. */
+export function hostTarget(options: TargetOptions): Target {
+  const problem = hostProblem()
+  if (problem) throw new GmemError(problem.message, { hint: problem.hint })
+  const info = { id: 'host', kernel: 'host', release: release() }
+  return {
+    info,
+    kernel: null,
+    project: projectConfig(info.id, 'forks', testEnvironment(info.id, options)),
+    close: async () => {},
+  }
+}
+
+/** Why /dev/kvm cannot be used, found by opening it, and what to do; null where it can. */
+export function hostProblem(): { message: string; hint: string } | null {
+  try {
+    closeSync(openSync(KVM_DEVICE, 'r+'))
+    return null
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') {
+      return {
+        message: `there is no ${KVM_DEVICE} on this machine`,
+        hint: 'Load the module (modprobe kvm_amd, or kvm_intel), or switch nested virtualization on; `gmem test` without --host needs none.',
+      }
+    }
+    if (code === 'EACCES' || code === 'EPERM') {
+      return {
+        message: `${KVM_DEVICE} may not be opened by this user (${code})`,
+        hint: 'Join the group that owns it (usermod -aG kvm $USER, then log in again), or run as root.',
+      }
+    }
+    return {
+      message: `${KVM_DEVICE} cannot be opened: ${code}`,
+      hint: '`gmem doctor` tries more and says what it saw.',
+    }
+  }
+}
+
+function projectConfig(
+  name: string,
+  pool: 'forks' | PoolRunnerInitializer,
+  env: Record<string, string>,
+): UserWorkspaceConfig {
+  return {
+    root: projectRoot,
+    optimizeDeps: { noDiscovery: true, include: [] },
+    resolve: {
+      alias: ['testing', 'kvm', 'abi'].map((part) => {
+        return { find: `gmem/${part}`, replacement: join(projectRoot, 'dist', part, 'index.js') }
+      }),
+    },
+    test: {
+      name,
+      pool,
+      env,
+      include: [`${TEST_FOLDER}/**/*.test.ts`],
+      environment: 'node',
+      includeTaskLocation: true,
+      testTimeout: TEST_TIMEOUT_MS,
+      hookTimeout: TEST_TIMEOUT_MS,
+      // What the guest's worker has loaded when its VM is saved must be the very same modules that tests import.
+      server: { deps: { external: [/\/dist\//] } },
+    },
+  }
+}
+
+function testEnvironment(id: string, options: TargetOptions): Record<string, string> {
+  return {
+    GMEM_TARGET: id,
+    GMEM_SEED: String(options.seed),
+    ...(options.all ? { GMEM_ALL: '1' } : {}),
+    ...(options.slowdown === undefined ? {} : { GMEM_SLOWDOWN: String(options.slowdown) }),
+  }
+}

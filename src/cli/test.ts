@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomInt } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { usageError } from '../errors.js'
+import { defaultKernelSpec } from '../kernels/spec.js'
+import type { CliContext } from './context.js'
+import type { TestRequest } from './test-run.js'
+
+/** Adds `gmem test`. */
+export function register(program: Command, context: CliContext): void {
+  const command = new TestCommand('test')
+    .summary('run the contract on kernels and on this machine')
+    .description('Runs the guest_memfd contract: on kernels, each in VMs of its own, and on this machine.')
+    .argument('[filter...]', 'parts of file names: conversion, bounds; default: all')
+  addTargetOptions(command)
+  addRunOptions(command)
+  addReportOptions(command)
+  command.copyInheritedSettings(program).addHelpText('after', EXAMPLES)
+  command.action(async (filters: string[], options: TestFlags) => {
+    const request = testRequest(filters, options)
+    const { runTests } = await import('./test-run.js')
+    process.exitCode = await runTests(request, context)
+  })
+  program.addCommand(command)
+}
+
+const EXAMPLES = `
+Examples:
+  gmem test                              everything, on the default kernel
+  gmem test conversion -k 7.3 --host     one family, on 7.3 in a VM and on this machine
+  gmem test -k ~/linux -t 'punch hole'   tests by name, on the kernel of a source tree
+  gmem test --watch bounds               again whenever a test file changes
+  gmem test --json=out.json --ktap       JSON to a file, KTAP to the standard output
+  git bisect run gmem test -k ~/linux    the exit codes are safe for it
+
+Exit codes: 0 ok, 1 a test failed, 2 usage, 3 only a kernel splat, 4 all skipped, 5 the guest kernel died,
+69 gmem, QEMU or the machine could not do it, 124 timeout or hang, 125 the kernel did not build, 130 interrupted.`
+
+interface TestFlags {
+  readonly kernel?: string[]
+  readonly host?: boolean
+  readonly accel: 'auto' | 'kvm' | 'tcg'
+  readonly cold?: boolean
+  readonly name?: RegExp
+  readonly watch?: boolean
+  readonly all?: boolean
+  readonly jobs?: number
+  readonly seed?: number
+  readonly retries: number
+  readonly timeout?: number
+  readonly slowdown?: number
+  readonly splats: 'fail' | 'warn' | 'off'
+  readonly allow?: string
+  readonly failOnSkip?: boolean
+  readonly output?: string
+  readonly json?: string
+  readonly ktap?: string
+  readonly junit?: string
+  readonly github?: boolean
+}
+
+/** An optional value is given as --json=FILE only: in `gmem test --json bounds`, bounds is a filter. */
+class TestCommand extends Command {
+  override parseOptions(argv: string[]): ReturnType<Command['parseOptions']> {
+    const end = argv.indexOf('--')
+    const isOption = (index: number): boolean => end < 0 || index < end
+    return super.parseOptions(
+      argv.map((word, index) => (/^--(json|ktap|junit)$/.test(word) && isOption(index) ? `${word}=-` : word)),
+    )
+  }
+}
+
+function addTargetOptions(command: Command): void {
+  command
+    .optionsGroup('Targets:')
+    .option(
+      '-k, --kernel <kernel>',
+      'version, source tree or bzImage; repeatable ($GMEM_KERNEL, else 7.3)',
+      collect,
+    )
+    .option('--host', "this machine's own /dev/kvm; alone, or beside -k")
+    .addOption(
+      new Option('--accel <how>', 'how VMs run')
+        .choices(['auto', 'kvm', 'tcg'])
+        .default('auto')
+        .env('GMEM_ACCEL'),
+    )
+    .option('--cold', 'boot every VM instead of restoring a saved one')
+}
+
+function addRunOptions(command: Command): void {
+  command
+    .optionsGroup('Run:')
+    .option('-t, --name <pattern>', 'only tests whose name matches (regular expression)', pattern)
+    .option('--all', 'slow families too')
+    .option('--watch', 'run again when a test file changes')
+    .option('-j, --jobs <n>', 'test files at once', integer(1))
+    .option('--seed <n>', 'repeat the random choices of a run', integer(0))
+    .option('--retries <n>', 'how often a test that killed its kernel is tried again', integer(0), 1)
+    .addOption(
+      new Option('--timeout <s>', 'limit of the whole run, in seconds')
+        .argParser(positive)
+        .env('GMEM_TIMEOUT'),
+    )
+    .addOption(
+      new Option('--slowdown <x>', 'every time limit is multiplied by it (in a VM: measured)')
+        .argParser(positive)
+        .env('GMEM_SLOWDOWN'),
+    )
+    .addOption(
+      new Option('--splats <what>', 'what a kernel splat does')
+        .choices(['fail', 'warn', 'off'])
+        .default('fail'),
+    )
+    .option('--allow <file>', 'splats to let pass, each with a reason')
+    .option('--fail-on-skip', 'exit with 4 when any test was skipped')
+}
+
+function addReportOptions(command: Command): void {
+  command
+    .optionsGroup('Reports:')
+    .option('-o, --output <dir>', "folder for this run's results, consoles and environment")
+    .option('--json [file]', 'result as JSON; to the standard output without =FILE')
+    .option('--ktap [file]', 'result as KTAP version 1')
+    .option('--junit [file]', 'result as JUnit XML')
+    .option('--github', 'annotations and step summary (on by itself in GitHub Actions)')
+}
+
+/** The options as a request. Throws a usage error on what commander cannot see. */
+function testRequest(filters: readonly string[], flags: TestFlags): TestRequest {
+  return {
+    filters,
+    kernels: flags.kernel ?? (flags.host ? [] : [defaultKernelSpec()]),
+    host: flags.host ?? false,
+    accelerator: flags.accel,
+    cold: flags.cold ?? false,
+    namePattern: flags.name,
+    watch: flags.watch ?? false,
+    all: flags.all ?? false,
+    workers: flags.jobs,
+    seed: flags.seed ?? randomInt(2 ** 31),
+    retries: flags.retries,
+    deadlineMs: flags.timeout === undefined ? undefined : flags.timeout * 1000,
+    slowdown: flags.slowdown,
+    splats: flags.splats,
+    allow: flags.allow === undefined ? '' : readAllowFile(flags.allow),
+    failOnSkip: flags.failOnSkip ?? false,
+    directory: flags.output,
+    outputs: {
+      json: flags.json,
+      ktap: flags.ktap,
+      junit: flags.junit,
+      github: flags.github ?? process.env.GITHUB_ACTIONS === 'true',
+    },
+  }
+}
+
+function readAllowFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw usageError(`--allow ${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`)
+  }
+}
+
+function collect(value: string, previous: string[] | undefined): string[] {
+  return [...(previous ?? []), value]
+}
+
+function pattern(text: string): RegExp {
+  try {
+    return new RegExp(text)
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function integer(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= min) return value
+    throw new InvalidArgumentError(`it must be a whole number, ${min} or more.`)
+  }
+}
+
+function positive(text: string): number {
+  const value = Number(text)
+  if (Number.isFinite(value) && value > 0) return value
+  throw new InvalidArgumentError('it must be a number above 0.')
+}

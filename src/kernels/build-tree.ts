@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from 'node:crypto'
+import { constants, copyFileSync, lstatSync, mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { execa } from 'execa'
+import { interruptedError } from '../errors.js'
+import { cacheRoot } from '../paths.js'
+import type { Progress } from '../progress.js'
+import { downloadSource } from './debian.js'
+import { NoSpaceError } from './disk.js'
+import { applyOverlay, forgetPristine, type OverlayTree, pristinePath } from './overlay.js'
+import type { Patch } from './patches.js'
+import { type ProgramResult, programError, toolEnvironment } from './run.js'
+import type { Source } from './source-tree.js'
+import { emptyTreeState, readTreeState, type TreeState, writeTreeState } from './tree-state.js'
+
+/**
+ * A tree in the cache in which kernels of one source and flavour are built, one after the other. Patch sets come
+ * and go in it, so that a build costs what differs from the build before; ccache has the rest.
+ */
+export interface BuildTree extends OverlayTree {
+  readonly dir: string
+  readonly state: TreeState
+}
+
+export interface PrepareOptions {
+  readonly progress: Progress
+  readonly signal?: AbortSignal | undefined
+}
+
+export const treesDir = (): string => join(cacheRoot(), 'trees')
+
+/** The folder of the tree for a source and flavour. The content of a user's tree is not part of it: it is synced. */
+export function treeDirOf(source: Source, flavour: string): string {
+  const origin = source.kind === 'debian' ? `${source.debian.package} ${source.debian.version}` : source.path
+  const hash = createHash('sha256').update(`${origin}\0${flavour}`).digest('hex').slice(0, 12)
+  const name = source.kind === 'debian' ? source.debian.upstream : 'tree'
+  return join(treesDir(), `${name}-${flavour}-${hash}`)
+}
+
+/** Opens the tree, if it is there whole; else removes what is left of it. */
+export function openTree(dir: string): BuildTree | null {
+  const state = readTreeState(dir)
+  if (state?.clean) return treeAt(dir, state)
+  rmSync(dir, { recursive: true, force: true })
+  return null
+}
+
+/** Makes the tree hold the source with these patches. Returns whether any Kconfig file changed. */
+export async function prepareTree(
+  tree: BuildTree,
+  source: Source,
+  patches: readonly Patch[],
+  options: PrepareOptions,
+): Promise<{ kconfigChanged: boolean }> {
+  const changed: string[] = []
+  if (source.kind === 'tree') changed.push(...syncTree(tree, source.path, source.listing.files, options))
+  if (patches.length > 0 || tree.state.patched.length > 0) {
+    const before = tree.state.patched
+    const touched = patches.flatMap((patch) => patch.touches)
+    // Should this be interrupted half way, the next build knows which files to look at.
+    tree.state.patched = [...new Set([...before, ...touched])]
+    changed.push(...(await applyOverlay(tree, before, patches, options.signal)))
+    tree.state.patched = [...new Set(touched)]
+  }
+  return { kconfigChanged: changed.some((path) => /(^|\/)Kconfig[^/]*$/.test(path)) }
+}
+
+/** Makes a new tree: Debian's source unpacked, or an empty folder that the first sync fills. */
+export async function createTree(dir: string, source: Source, options: PrepareOptions): Promise<BuildTree> {
+  const tree = treeAt(dir, emptyTreeState())
+  await mkdir(tree.src, { recursive: true })
+  writeTreeState(dir, tree.state)
+  if (source.kind === 'debian') {
+    const deb = await downloadSource(source.debian, options)
+    options.progress.phase(`unpacking ${source.debian.package} ${source.debian.version}`)
+    await unpack(deb, source.debian.package, tree.src, options.signal)
+  }
+  return tree
+}
+
+function treeAt(dir: string, state: TreeState): BuildTree {
+  return { dir, src: join(dir, 'src'), pristine: join(dir, 'pristine'), state }
+}
+
+async function unpack(deb: string, name: string, to: string, signal?: AbortSignal): Promise<void> {
+  const shared = {
+    env: toolEnvironment(),
+    extendEnv: false,
+    buffer: { stdout: false },
+    ...(signal ? { cancelSignal: signal } : {}),
+  } as const
+  const inner = execa('dpkg-deb', ['--fsys-tarfile', deb], shared)
+    .pipe('tar', ['--extract', '--to-stdout', `./usr/src/${name}.tar.xz`], shared)
+    .pipe('tar', ['--extract', '--xz', '--no-same-owner', '--strip-components=1', '-C', to], shared)
+  try {
+    await inner
+  } catch (error) {
+    if (signal?.aborted) throw interruptedError()
+    // A damaged download would fail in the same way every time.
+    const failure = error as ProgramResult
+    const noSpace = /No space left/.test(String(failure.stderr))
+    if (!noSpace) await rm(deb, { force: true })
+    throw noSpace ? new NoSpaceError(to) : programError('tar', ['--extract', name], failure)
+  }
+}
+
+/** Copies what changed in somebody's tree since the last time, and removes what went. Returns the changed paths. */
+function syncTree(
+  tree: BuildTree,
+  from: string,
+  files: readonly string[],
+  options: PrepareOptions,
+): string[] {
+  options.progress.phase(`copying what changed in ${from}`)
+  const { copied } = tree.state
+  const now: Record<string, string> = {}
+  const changed: string[] = []
+  for (const [index, path] of files.entries()) {
+    if (index % 2000 === 0) {
+      if (options.signal?.aborted) throw interruptedError()
+      options.progress.update({ fraction: index / files.length })
+    }
+    const stats = lstatSync(join(from, path), { throwIfNoEntry: false })
+    if (stats === undefined || stats.isDirectory()) continue
+    const stamp = `${stats.size}:${stats.mtimeMs}:${stats.ino}`
+    now[path] = stamp
+    if (copied[path] === stamp) continue
+    copyInto(join(from, path), pristinePath(tree, path), stats.isSymbolicLink())
+    changed.push(path)
+  }
+  for (const path of Object.keys(copied)) {
+    if (now[path] !== undefined) continue
+    forgetPristine(tree, path)
+    changed.push(path)
+  }
+  tree.state.copied = now
+  return changed
+}
+
+function copyInto(from: string, to: string, isLink: boolean): void {
+  mkdirSync(dirname(to), { recursive: true })
+  if (isLink) {
+    rmSync(to, { force: true })
+    symlinkSync(readlinkSync(from), to)
+  } else {
+    copyFileSync(from, to, constants.COPYFILE_FICLONE)
+  }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { cacheRoot } from '../paths.js'
+import { treesDir } from './build-tree.js'
+import { kernelsDir, listKernels, removeEntry } from './cache.js'
+import { folderBytes } from './folder.js'
+import { acquireLock } from './lock.js'
+
+export interface GcResult {
+  /** Absolute paths of what went. */
+  readonly removed: readonly string[]
+  readonly freedBytes: number
+  /** What is left of all that gc looks after. */
+  readonly keptBytes: number
+}
+
+interface Candidate {
+  readonly path: string
+  readonly bytes: number
+  /** Removes it, unless it is in use: then false. */
+  readonly remove: () => Promise<boolean>
+}
+
+/**
+ * Removes what takes most and is made again most easily, until at most `maxBytes` are left: build trees first, then
+ * the packages they came from, then built kernels, each the longest unused first. A tree in which a build runs stays.
+ */
+export async function gcKernels(options: { readonly maxBytes: number }): Promise<GcResult> {
+  const candidates = [...(await trees()), ...(await packages()), ...(await kernels())]
+  let keptBytes = candidates.reduce((sum, { bytes }) => sum + bytes, 0)
+  const removed: string[] = []
+  let freedBytes = 0
+  for (const candidate of candidates) {
+    if (keptBytes <= options.maxBytes) break
+    if (!(await candidate.remove())) continue
+    removed.push(candidate.path)
+    freedBytes += candidate.bytes
+    keptBytes -= candidate.bytes
+  }
+  return { removed, freedBytes, keptBytes }
+}
+
+async function trees(): Promise<Candidate[]> {
+  const dirs = oldestFirst(treesDir(), (name) => !name.endsWith('.lock'))
+  return measured(dirs, async (path) => {
+    const lock = await acquireLock(`${path}.lock`, { wait: false })
+    if (lock === null) return false
+    await rm(path, { recursive: true, force: true })
+    await lock.release()
+    return true
+  })
+}
+
+async function packages(): Promise<Candidate[]> {
+  return measured(
+    oldestFirst(join(cacheRoot(), 'sources'), (name) => name.endsWith('.deb')),
+    removeAlways((path) => rm(path, { force: true })),
+  )
+}
+
+async function kernels(): Promise<Candidate[]> {
+  const whole = listKernels().map(({ path }) => path)
+  const damaged = oldestFirst(kernelsDir(), (name) => !name.startsWith('.new-')).filter(
+    (path) => !whole.includes(path),
+  )
+  return measured([...damaged, ...whole.reverse()], removeAlways(removeEntry))
+}
+
+function removeAlways(remove: (path: string) => Promise<void>): (path: string) => Promise<boolean> {
+  return async (path) => {
+    await remove(path)
+    return true
+  }
+}
+
+async function measured(
+  paths: readonly string[],
+  remove: (path: string) => Promise<boolean>,
+): Promise<Candidate[]> {
+  const candidates: Candidate[] = []
+  for (const path of paths)
+    candidates.push({ path, bytes: await folderBytes(path), remove: () => remove(path) })
+  return candidates
+}
+
+function oldestFirst(dir: string, wanted: (name: string) => boolean): string[] {
+  if (!existsSync(dir)) return []
+  return readdirSync(dir)
+    .filter(wanted)
+    .map((name) => join(dir, name))
+    .sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs)
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { execa } from 'execa'
+import { GmemError } from '../errors.js'
+import type { Patch } from './patches.js'
+import { programError, toolEnvironment } from './run.js'
+
+export interface OverlayTree {
+  /** The source tree that is built. */
+  readonly src: string
+  /** Where the unpatched form of each patched file is kept; a file that patches add is listed in `absent`. */
+  readonly pristine: string
+}
+
+/**
+ * Makes the tree its pristine source plus these patches, whatever patches it had before, and writes only the
+ * files whose content changes: so make rebuilds no more than it has to. Returns the paths that were written.
+ * A patch that does not apply throws a GmemError with exit code 125 and leaves the tree as it was.
+ */
+export async function applyOverlay(
+  tree: OverlayTree,
+  before: readonly string[],
+  patches: readonly Patch[],
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const touched = [...new Set(patches.flatMap((patch) => patch.touches))]
+  for (const path of touched) keepPristine(tree, path)
+  const stage = await mkdtemp(join(dirname(tree.src), 'stage-'))
+  try {
+    for (const path of touched) stagePristine(tree, path, stage)
+    for (const patch of patches) await applyPatch(patch, stage, signal)
+    const written: string[] = []
+    for (const path of new Set([...before, ...touched])) {
+      if (!isKept(tree, path)) continue
+      const wanted = join(touched.includes(path) ? stage : join(tree.pristine, 'files'), path)
+      if (install(wanted, join(tree.src, path))) written.push(path)
+    }
+    return written
+  } finally {
+    await rm(stage, { recursive: true, force: true })
+  }
+}
+
+/** Where the unpatched content of a source file is to be written, when the tree's origin changed. */
+export function pristinePath(tree: OverlayTree, path: string): string {
+  const kept = isKept(tree, path)
+  if (kept) rmSync(join(tree.pristine, 'absent', path), { force: true })
+  return kept ? join(tree.pristine, 'files', path) : join(tree.src, path)
+}
+
+/** Records that the tree's origin no longer has this file. */
+export function forgetPristine(tree: OverlayTree, path: string): void {
+  if (!isKept(tree, path)) {
+    rmSync(join(tree.src, path), { force: true })
+    return
+  }
+  rmSync(join(tree.pristine, 'files', path), { force: true })
+  writeDeep(join(tree.pristine, 'absent', path), '')
+}
+
+function isKept(tree: OverlayTree, path: string): boolean {
+  return existsSync(join(tree.pristine, 'files', path)) || existsSync(join(tree.pristine, 'absent', path))
+}
+
+function keepPristine(tree: OverlayTree, path: string): void {
+  if (isKept(tree, path)) return
+  const source = join(tree.src, path)
+  if (existsSync(source)) copyDeep(source, join(tree.pristine, 'files', path))
+  else writeDeep(join(tree.pristine, 'absent', path), '')
+}
+
+function stagePristine(tree: OverlayTree, path: string, stage: string): void {
+  const source = join(tree.pristine, 'files', path)
+  if (existsSync(source)) copyDeep(source, join(stage, path))
+}
+
+async function applyPatch(patch: Patch, stage: string, signal?: AbortSignal): Promise<void> {
+  const args = ['-p1', '--forward', '--batch', '--silent', '--no-backup-if-mismatch', '--reject-file=-']
+  const result = await execa('patch', [...args, '-i', patch.file], {
+    cwd: stage,
+    reject: false,
+    all: true,
+    env: toolEnvironment(),
+    extendEnv: false,
+    ...(signal ? { cancelSignal: signal } : {}),
+  })
+  if (!result.failed) return
+  if (result.exitCode !== 1) throw programError('patch', args, result)
+  const lines = result.all.split('\n').filter((line) => /FAILED|can't find|ignored|malformed|Hunk/.test(line))
+  throw new GmemError(`the patch ${patch.name} does not apply\n  ${lines.slice(0, 8).join('\n  ')}`, {
+    exitCode: 125,
+    hint: 'It was made for another version of the source, or needs a patch set applied before it.',
+  })
+}
+
+/** Puts the wanted content (none: the file goes) in place; false when it was there already. */
+function install(wanted: string, target: string): boolean {
+  if (!existsSync(wanted)) {
+    if (!existsSync(target)) return false
+    rmSync(target)
+    return true
+  }
+  if (existsSync(target) && readFileSync(wanted).equals(readFileSync(target))) return false
+  copyDeep(wanted, `${target}.gmem-new`)
+  renameSync(`${target}.gmem-new`, target)
+  return true
+}
+
+function copyDeep(from: string, to: string): void {
+  mkdirSync(dirname(to), { recursive: true })
+  copyFileSync(from, to)
+}
+
+function writeDeep(file: string, content: string): void {
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, content)
+}

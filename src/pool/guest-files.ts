@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from 'node:path'
+import type { KernelImage } from '../kernels/types.js'
+import { cacheRoot, projectRoot } from '../paths.js'
+import { buildInitramfs, type Initramfs } from '../qemu/initramfs.js'
+
+/** Parts of dist/ that run in the guest; the rest stays on the host. */
+const GUEST_PARTS = ['abi', 'binding', 'channel', 'kvm', 'pool/guest', 'pool/protocol.js', 'splats', 'testing', 'units.js']
+
+/** The initramfs with the worker for a kernel: this project's compiled code, the addon, vitest and the host's own Node. */
+export async function guestInitramfs(kernel: KernelImage): Promise<Initramfs> {
+  const addon = join(projectRoot, 'build/Release/gmem.node')
+  const worker = join(projectRoot, 'dist/pool/guest/main.js')
+  return await buildInitramfs({
+    cacheDir: cacheRoot(),
+    kernel,
+    // The port's read holds one thread of the pool for ever.
+    command: [process.execPath, '--enable-source-maps', worker],
+    programs: [addon],
+    files: [join(projectRoot, 'package.json'), ...GUEST_PARTS.map((part) => join(projectRoot, 'dist', part))],
+    packages: { from: projectRoot, names: ['vitest'] },
+    cwd: projectRoot,
+    env: { UV_THREADPOOL_SIZE: '8', GMEM_TARGET: 'vm', NODE_ENV: 'test' },
+  })
+}

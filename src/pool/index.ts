@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { PoolOptions, PoolWorker } from 'vitest/node'
+import { KernelPoolWorker } from './kernel-worker.js'
+import type { KernelPoolOptions } from './options.js'
+import { SessionSource } from './source.js'
+
+export type { KernelPoolOptions, PoolEvent } from './options.js'
+export { probeInGuest, shellInGuest, type ShellTerminal } from './in-guest.js'
+
+/** A vitest pool whose workers are VMs of one kernel. */
+export interface KernelPool {
+  readonly name: string
+  readonly createPoolWorker: (options: PoolOptions) => PoolWorker
+  /** Ends the VM that waits for the next file. */
+  close(): Promise<void>
+}
+
+/**
+ * A kernel as a vitest project: give it as the project's `pool`. The first VM is started at once, so that it is there when vitest
+ * has found its test files.
+ */
+export function createKernelPool(options: KernelPoolOptions): KernelPool {
+  const source = new SessionSource(options)
+  source.warmUp()
+  return {
+    name: 'gmem',
+    createPoolWorker: () => new KernelPoolWorker(source),
+    close: () => source.close(),
+  }
+}

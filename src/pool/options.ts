@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { KernelImage } from '../kernels/types.js'
+
+/** How the tests of one kernel are run. */
+export interface KernelPoolOptions {
+  readonly kernel: KernelImage
+  /** `auto` tries; the other two are orders. */
+  readonly accelerator: 'auto' | 'kvm' | 'tcg'
+  /** Folder of this run's artefacts; consoles are written here. */
+  readonly runDir: string
+  /** Boot every VM instead of restoring a saved one. */
+  readonly cold?: boolean
+  readonly splats?: 'fail' | 'warn' | 'off'
+  /** Text of the allow file. */
+  readonly allow?: string
+  /** Whether a test that leaves kernel objects behind fails. */
+  readonly leaks?: boolean
+  /** How often a test that killed its kernel runs again in a fresh VM. */
+  readonly retries?: number
+  /** Time limits are multiplied by this; measured when the VM comes up where absent. */
+  readonly slowdown?: number
+  /** Environment of the worker in the guest. */
+  readonly env?: Readonly<Record<string, string>>
+  readonly onEvent?: (event: PoolEvent) => void
+}
+
+/** What a target tells about itself while it runs. */
+export type PoolEvent =
+  | { readonly type: 'accelerator'; readonly accel: 'kvm' | 'tcg'; readonly why: string }
+  | { readonly type: 'booted'; readonly ms: number; readonly restored: boolean }
+  | { readonly type: 'progress'; readonly text: string }
+  | { readonly type: 'note'; readonly text: string }
+  | { readonly type: 'death'; readonly message: string; readonly test?: string; readonly console?: string }

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Accelerator, tcgAccelerator } from '../qemu/accelerator.js'
+import { SavedVmError } from '../qemu/errors.js'
+import type { Initramfs } from '../qemu/initramfs.js'
+import { type MachineOptions, type SavedState, startMachine } from '../qemu/machine.js'
+import { cacheRoot } from '../paths.js'
+import { discardSaved, ensureSaved } from '../qemu/saved.js'
+import { guestInitramfs } from './guest-files.js'
+import { calibrate } from './guest/calibrate.js'
+import type { KernelPoolOptions, PoolEvent } from './options.js'
+import type { TroublePolicy } from './protocol.js'
+import { Session } from './session.js'
+
+
+/** A cold boot of a debug kernel under emulation, in ms; nothing legitimate takes longer. */
+const BOOT_MS_MAX = 300_000
+/** A restored VM answers within this, in ms, or is given up for a cold boot. */
+const WAKE_MS_MAX = 20_000
+/** An emulated CPU runs JavaScript this many times slower than the host, where nobody has measured yet. */
+const SLOWDOWN_UNMEASURED = 10
+
+interface Ground {
+  readonly accelerator: Accelerator
+  readonly initramfs: Initramfs
+  readonly saved: SavedState | null
+}
+
+/**
+ * Where the VMs of one kernel come from: prepared once (accelerator, initramfs, saved VM), then one for each taker, as fresh as
+ * the saved one. One VM is always in the making, so that a test file seldom waits.
+ */
+export class SessionSource {
+  readonly policy: TroublePolicy
+  /** How many times slower than the host the guest is. */
+  slowdown: number
+  #ground: Promise<Ground> | null = null
+  #standby: Promise<Session> | null = null
+  #count = 0
+  #closed = false
+
+  constructor(readonly options: KernelPoolOptions) {
+    this.slowdown = options.slowdown ?? SLOWDOWN_UNMEASURED
+    this.policy = { splats: options.splats ?? 'fail', allow: options.allow ?? '', leaks: options.leaks ?? true }
+  }
+
+  /** Starts preparing; errors are kept for `take`. */
+  warmUp(): void {
+    this.#standby ??= this.#make()
+    this.#standby.catch(() => {})
+  }
+
+  /** A VM whose worker is awake and has run nothing. Throws InfrastructureError where there can be none. */
+  async take(): Promise<Session> {
+    const startedMs = performance.now()
+    const pending = this.#standby ?? this.#make()
+    this.#standby = null
+    const session = await pending
+    this.#emit({ type: 'booted', ms: Math.round(performance.now() - startedMs), restored: session.restored })
+    return session
+  }
+
+  /** Prepares the VM after this one, while tests run. */
+  replenish(): void {
+    if (!this.#closed) this.warmUp()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const standby = this.#standby
+    this.#standby = null
+    await standby?.then(
+      (session) => session.close(),
+      () => {},
+    )
+  }
+
+  async #make(): Promise<Session> {
+    this.#ground ??= this.#prepare()
+    const ground = await this.#ground
+    if (ground.saved !== null) {
+      try {
+        return await this.#restore(ground, ground.saved)
+      } catch (error) {
+        if (!(error instanceof SavedVmError)) throw error
+        this.#emit({ type: 'note', text: `${firstLine(error)}; booting instead` })
+        this.#ground = Promise.resolve({ ...ground, saved: null })
+      }
+    }
+    return await this.#boot(ground)
+  }
+
+  async #prepare(): Promise<Ground> {
+    mkdirSync(this.options.runDir, { recursive: true })
+    const [accelerator, initramfs] = await Promise.all([
+      Promise.resolve(tcgAccelerator('the only one tried so far')),
+      guestInitramfs(this.options.kernel),
+    ])
+    this.#emit({ type: 'accelerator', accel: accelerator.kind, why: accelerator.why })
+    const ground = { accelerator, initramfs, saved: null }
+    if (this.options.cold) return ground
+    return { ...ground, saved: await this.#save(ground) }
+  }
+
+  async #save(ground: Pick<Ground, 'accelerator' | 'initramfs'>): Promise<SavedState | null> {
+    try {
+      return await ensureSaved(this.options.kernel, {
+        ...this.#hardware(ground),
+        cacheDir: cacheRoot(),
+        initramfs: ground.initramfs,
+        consoleFile: join(this.options.runDir, `console-${this.options.kernel.id}-saved.log`),
+        boot: async (machine) => void (await new Session(machine, false).next('hello', BOOT_MS_MAX)),
+        progress: (text) => this.#emit({ type: 'progress', text }),
+      })
+    } catch (error) {
+      if (!(error instanceof SavedVmError)) throw error
+      this.#emit({ type: 'note', text: `${firstLine(error)}; every test file boots its own VM` })
+      return null
+    }
+  }
+
+  async #restore(ground: Ground, saved: SavedState): Promise<Session> {
+    const session = new Session(await startMachine({ ...this.#machineOptions(ground), restoreFrom: saved }), true)
+    try {
+      await this.#wake(session, WAKE_MS_MAX)
+      return session
+    } catch (error) {
+      await session.close()
+      await discardSaved(saved)
+      throw new SavedVmError(`a saved VM of ${this.options.kernel.id} did not wake up`, { cause: error })
+    }
+  }
+
+  async #boot(ground: Ground): Promise<Session> {
+    const session = new Session(await startMachine(this.#machineOptions(ground)), false)
+    try {
+      await session.next('hello', BOOT_MS_MAX)
+      await this.#wake(session, BOOT_MS_MAX)
+      return session
+    } catch (error) {
+      await session.close()
+      throw error
+    }
+  }
+
+  async #wake(session: Session, limitMs: number): Promise<void> {
+    const given = this.options.slowdown === undefined ? {} : { GMEM_SLOWDOWN: String(this.options.slowdown) }
+    const { slowdown } = await session.wake({ ...this.options.env, ...given }, hostCalibrationMs(), limitMs)
+    this.slowdown = slowdown
+  }
+
+  #machineOptions(ground: Pick<Ground, 'accelerator' | 'initramfs'>): MachineOptions {
+    this.#count += 1
+    return {
+      ...this.#hardware(ground),
+      kernel: this.options.kernel,
+      initramfs: ground.initramfs.file,
+      consoleFile: join(this.options.runDir, `console-${this.options.kernel.id}-${this.#count}.log`),
+    }
+  }
+
+  /** What a saved VM and its copies must have in common. */
+  #hardware({ accelerator }: Pick<Ground, 'accelerator'>): Pick<MachineOptions, 'accelerator'> {
+    return { accelerator }
+  }
+
+  #emit(event: PoolEvent): void {
+    this.options.onEvent?.(event)
+  }
+}
+
+function firstLine(error: Error): string {
+  return error.message.split('\n')[0] ?? ''
+}
+
+let measuredMs: number | null = null
+
+function hostCalibrationMs(): number {
+  measuredMs ??= calibrate()
+  return measuredMs
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Bytes } from '../units.js'
+import type { Accelerator } from './accelerator.js'
+
+/** The name of the virtio-serial port that the guest's init looks for. */
+export const CHANNEL_PORT_NAME = 'gmem'
+
+/** Inherited descriptors of the QEMU process. */
+export const QMP_FD = 3
+export const CHANNEL_FD = 4
+
+/** Where a VM's RAM lives. `share: true` writes it to the file (the one that is being saved); false copies on write. */
+export interface RamFile {
+  readonly path: string
+  readonly share: boolean
+}
+
+/** Everything that decides QEMU's command line. */
+export interface MachineArguments {
+  readonly bzImage: string
+  readonly initrd: string
+  readonly append: string
+  readonly accelerator: Accelerator
+  readonly memory: Bytes
+  readonly cpus: number
+  readonly consoleFile: string
+  /** Absent: anonymous memory. */
+  readonly ramFile?: RamFile
+  /** Wait for `migrate-incoming` instead of booting. */
+  readonly incoming?: boolean
+  readonly extraArgs?: readonly string[]
+}
+
+/**
+ * QEMU's arguments. Two machines whose calls differ in `initrd`, `consoleFile`, `ramFile` and `incoming` alone have the same
+ * hardware, so that the one can go on where the other was saved.
+ */
+export function qemuArguments(machine: MachineArguments): string[] {
+  const ramBackend =
+    machine.ramFile === undefined
+      ? `memory-backend-ram,id=ram,size=${machine.memory}`
+      : `memory-backend-file,id=ram,size=${machine.memory},mem-path=${escapeOption(machine.ramFile.path)},share=${machine.ramFile.share ? 'on' : 'off'}`
+  return [
+    '-nodefaults',
+    '-no-user-config',
+    '-no-reboot',
+    ...['-display', 'none'],
+    ...['-machine', `q35,memory-backend=ram,${machine.accelerator.machineOptions}`],
+    ...['-accel', machine.accelerator.accel],
+    ...['-cpu', machine.accelerator.cpu],
+    ...['-smp', String(machine.cpus)],
+    ...['-m', `${machine.memory}B`],
+    ...['-object', ramBackend],
+    ...['-chardev', `socket,id=qmp,fd=${QMP_FD}`],
+    ...['-mon', 'chardev=qmp,mode=control'],
+    ...['-chardev', `file,id=console,path=${escapeOption(machine.consoleFile)},append=on`],
+    ...['-serial', 'chardev:console'],
+    ...['-chardev', `socket,id=channel,fd=${CHANNEL_FD}`],
+    ...['-device', 'virtio-serial-pci,max_ports=2'],
+    ...['-device', `virtserialport,chardev=channel,name=${CHANNEL_PORT_NAME}`],
+    ...['-device', 'virtio-rng-pci'],
+    ...(machine.extraArgs ?? []),
+    ...['-kernel', machine.bzImage],
+    ...['-initrd', machine.initrd],
+    ...['-append', machine.append],
+    ...(machine.incoming ? ['-incoming', 'defer'] : []),
+  ]
+}
+
+/**
+ * The kernel's command line. The console shows warnings and worse (a WARNING's and an oops' every line is at that level), everything
+ * else stays in the log buffer. The rest shortens the boot under emulation or makes addresses in a splat those of vmlinux.
+ */
+export function kernelCommandLine(extra = ''): string {
+  const parts = [
+    'console=ttyS0',
+    'loglevel=5',
+    'printk.devkmsg=on',
+    // Reboot at once on a panic: with -no-reboot QEMU then exits, and the host knows.
+    'panic=-1',
+    'nokaslr',
+    'mitigations=off',
+    'random.trust_cpu=on',
+    'no_timer_check',
+    'tsc=reliable',
+    '8250.nr_uarts=1',
+    'rcupdate.rcu_expedited=1',
+    'cryptomgr.notests',
+    'rdinit=/init',
+  ]
+  return [...parts, extra].filter((part) => part !== '').join(' ')
+}
+
+/** In QEMU's option syntax a comma inside a value is doubled. */
+export function escapeOption(value: string): string {
+  return value.replaceAll(',', ',,')
+}

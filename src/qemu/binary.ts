@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+import { accessSync, constants } from 'node:fs'
+import { delimiter, isAbsolute, join } from 'node:path'
+import { execa } from 'execa'
+import { InfrastructureError } from './errors.js'
+
+/** The QEMU that runs the VMs. */
+export interface QemuBinary {
+  /** Absolute path. */
+  readonly path: string
+  /** `7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)`: the whole version, because a saved VM belongs to exactly one build of QEMU. */
+  readonly version: string
+}
+
+const found = new Map<string, Promise<QemuBinary>>()
+
+/**
+ * Finds qemu-system-x86_64 in PATH, or where GMEM_QEMU says. Throws InfrastructureError where it is missing or does not start, with
+ * what to install.
+ */
+export async function findQemu(env: NodeJS.ProcessEnv = process.env): Promise<QemuBinary> {
+  const program = env.GMEM_QEMU ?? 'qemu-system-x86_64'
+  const path = findProgram(program, env)
+  if (path === null) {
+    throw new InfrastructureError(
+      env.GMEM_QEMU === undefined
+        ? 'no qemu-system-x86_64 in PATH: apt-get install qemu-system-x86'
+        : `GMEM_QEMU=${program}: no such program; unset it, and apt-get install qemu-system-x86`,
+    )
+  }
+  const known = found.get(path) ?? readVersion(path)
+  found.set(path, known)
+  return await known
+}
+
+/** Whether and where a program is, looked up in PATH as a shell does; null where it is not. */
+export function findProgram(name: string, env: NodeJS.ProcessEnv = process.env): string | null {
+  const folders = (env.PATH ?? '').split(delimiter).filter((folder) => folder !== '')
+  const candidates = isAbsolute(name) ? [name] : folders.map((folder) => join(folder, name))
+  return candidates.find(isExecutable) ?? null
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function readVersion(path: string): Promise<QemuBinary> {
+  const { stdout, failed, shortMessage, stderr } = await execa(path, ['--version'], { reject: false })
+  if (failed) {
+    throw new InfrastructureError(
+      `${path} does not start (${shortMessage}): ${stderr.trim()}\napt-get install --reinstall qemu-system-x86`,
+    )
+  }
+  return { path, version: parseQemuVersion(stdout) }
+}
+
+/** The version in the first line of `qemu-system-x86_64 --version`. */
+export function parseQemuVersion(output: string): string {
+  const firstLine = output.split('\n')[0] ?? ''
+  return firstLine.replace(/^QEMU emulator version /, '').trim()
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { access, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import type { KernelImage } from '../kernels/types.js'
+import { CHANNEL_PORT_NAME } from './arguments.js'
+import { type CpioEntry, writeCpio } from './cpio.js'
+import { FileDigests } from './digests.js'
+import { InfrastructureError } from './errors.js'
+import { compileGuestProgram } from './guest-init.js'
+import { type InitConfig, formatInitConfig } from './init-config.js'
+import { sharedLibraries } from './libraries.js'
+import { type ModulePlan, planModules, readModule, readModuleIndex } from './modules.js'
+import { packageFiles } from './packages.js'
+import { sweepOldest } from './sweep.js'
+
+/** Part of the cache's key: raise it when the same input gives another archive. */
+const FORMAT_VERSION = 1
+const KEPT_MAX = 6
+
+/** Modules that a guest can need, in load order; what is built in or does not exist is left out. */
+export const DEFAULT_MODULES: readonly string[] = [
+  'virtio_pci',
+  'virtio_console',
+  'virtio_rng',
+  'kvm',
+  'kvm_amd',
+  'kvm_intel',
+  'null_blk',
+]
+
+const PROCESSOR_MODULES: Readonly<Record<string, 'amd' | 'intel'>> = { kvm_amd: 'amd', kvm_intel: 'intel' }
+
+const MODULE_PARAMETERS: Readonly<Record<string, string>> = { null_blk: 'nr_devices=1' }
+
+/** What goes into an initramfs. */
+export interface InitramfsOptions {
+  readonly cacheDir: string
+  readonly kernel: Pick<KernelImage, 'release' | 'modulesDir'>
+  /** The program that init starts and its arguments, guest paths. */
+  readonly command: readonly string[]
+  /** Whether this Node goes in. Default: true. */
+  readonly node?: boolean
+  /** Programs and native addons: taken along with their shared libraries, at the same paths. */
+  readonly programs?: readonly string[]
+  /** Files and whole folders, at the same absolute paths in the guest. */
+  readonly files?: readonly string[]
+  /** npm packages with what they depend on, looked up from `from`. */
+  readonly packages?: { readonly from: string; readonly names: readonly string[] }
+  /** Text files of the guest alone, by guest path. */
+  readonly texts?: Readonly<Record<string, string>>
+  /** Default: DEFAULT_MODULES. */
+  readonly modules?: readonly string[]
+  /** The worker's environment, beside HOME, PATH, TMPDIR and GMEM_PORT. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Values to write below /proc/sys or /sys before the worker starts, by path. */
+  readonly sysctls?: Readonly<Record<string, string>>
+  /** Whether the worker gets the virtio-serial port in GMEM_PORT. Default: true. */
+  readonly port?: boolean
+  readonly cwd?: string
+}
+
+/** An initramfs in the cache. */
+export interface Initramfs {
+  readonly file: string
+  /** Over everything in it, hex. */
+  readonly hash: string
+  readonly bytes: number
+  /** Wanted modules that the kernel neither has built in nor as modules. */
+  readonly missingModules: readonly string[]
+}
+
+/** A member whose contents are read only where the archive is not in the cache yet. */
+interface Member {
+  readonly path: string
+  readonly mode: number
+  readonly digest: string
+  readonly read: () => Promise<Buffer>
+}
+
+/**
+ * The initramfs for a kernel: our PID 1, the programs with their libraries, files, packages and modules. Taken from the cache where the
+ * same contents were packed before. Throws InfrastructureError where something that goes in is missing.
+ */
+export async function buildInitramfs(options: InitramfsOptions): Promise<Initramfs> {
+  const folder = join(options.cacheDir, 'initramfs')
+  await mkdir(folder, { recursive: true })
+  const digests = await FileDigests.open(join(folder, 'digests.json'))
+  const plan = await planFor(options)
+  const members = await collectMembers(options, plan, digests)
+  await digests.close()
+  const hash = hashMembers(members)
+  const file = join(folder, `${hash.slice(0, 32)}.cpio`)
+  const known = await stat(file).catch(() => null)
+  if (known) await utimes(file, new Date(), new Date())
+  else await pack(members, file)
+  await sweepOldest(folder, '.cpio', KEPT_MAX)
+  const { size } = await stat(file)
+  return { file, hash, bytes: size, missingModules: plan.missing }
+}
+
+async function planFor(options: InitramfsOptions): Promise<ModulePlan> {
+  const { release, modulesDir } = options.kernel
+  const wanted = options.modules ?? DEFAULT_MODULES
+  // Without a modules folder nobody knows what is built in; init finds out.
+  if (modulesDir === null) return { load: [], builtin: [], missing: [] }
+  if (basename(modulesDir) !== release) {
+    throw new InfrastructureError(
+      `${modulesDir}: these are the modules of ${basename(modulesDir)}, the kernel is ${release}; its module loader refuses them`,
+    )
+  }
+  return planModules(await readModuleIndex(modulesDir), wanted)
+}
+
+async function collectMembers(options: InitramfsOptions, plan: ModulePlan, digests: FileDigests): Promise<Member[]> {
+  const { modulesDir } = options.kernel
+  const programs = [...(options.node === false ? [] : [process.execPath]), ...(options.programs ?? [])]
+  const libraries = await Promise.all(programs.map(sharedLibraries))
+  const paths = new Set([...programs, ...libraries.flat()])
+  for (const root of options.files ?? []) for (const path of await walk(root)) paths.add(path)
+  if (options.packages) {
+    for (const path of await packageFiles(options.packages.from, options.packages.names)) paths.add(path)
+  }
+  const init = await compileGuestProgram('init', options.cacheDir)
+  const files = [...paths].map((path) => fileMember(path, path, digests))
+  const modules = plan.load.map(async ({ path }): Promise<Member> => {
+    const source = join(modulesDir ?? '', path)
+    const member = await fileMember(guestModulePath(options.kernel.release, path), source, digests)
+    return { ...member, read: () => readModule(modulesDir ?? '', path) }
+  })
+  const texts = { ...options.texts, '/etc/gmem/init.conf': formatInitConfig(initConfig(options, plan)) }
+  return [
+    ...(await Promise.all([...files, ...modules, fileMember('/init', init, digests)])),
+    ...Object.entries(texts).map(([path, text]) => textMember(path, text)),
+  ]
+}
+
+function initConfig(options: InitramfsOptions, plan: ModulePlan): InitConfig {
+  return {
+    modules: plan.load.map(({ name, path }) => ({
+      path: guestModulePath(options.kernel.release, path),
+      processor: PROCESSOR_MODULES[name] ?? null,
+      parameters: MODULE_PARAMETERS[name] ?? '',
+    })),
+    env: { HOME: '/root', PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', TMPDIR: '/tmp', ...options.env },
+    sysctls: options.sysctls ?? {},
+    port: options.port === false ? null : CHANNEL_PORT_NAME,
+    cwd: options.cwd ?? '/',
+    command: options.command,
+  }
+}
+
+function guestModulePath(release: string, path: string): string {
+  return `/lib/modules/${release}/${path.replace(/\.(gz|xz|zst)$/, '')}`
+}
+
+async function fileMember(guestPath: string, source: string, digests: FileDigests): Promise<Member> {
+  try {
+    const [digest, { mode }] = await Promise.all([digests.digest(source), stat(source)])
+    return { path: guestPath, mode: mode & 0o777, digest, read: () => readFile(source) }
+  } catch (error) {
+    throw new InfrastructureError(`${source}: cannot be packed for the VM: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+function textMember(path: string, text: string): Member {
+  const data = Buffer.from(text)
+  return { path, mode: 0o644, digest: createHash('sha256').update(data).digest('hex'), read: async () => data }
+}
+
+function hashMembers(members: readonly Member[]): string {
+  const hash = createHash('sha256').update(`gmem initramfs ${FORMAT_VERSION}\n`)
+  const sorted = [...members].sort((a, b) => (a.path < b.path ? -1 : 1))
+  for (const { path, mode, digest } of sorted) hash.update(`${path}\0${mode}\0${digest}\n`)
+  return hash.digest('hex')
+}
+
+async function pack(members: readonly Member[], file: string): Promise<void> {
+  const entries: CpioEntry[] = [
+    // The kernel opens it as PID 1's stdin, stdout and stderr, before there is a devtmpfs.
+    { type: 'char', path: '/dev/console', mode: 0o600, major: 5, minor: 1 },
+    ...['/proc', '/sys', '/run', '/root'].map((path) => ({ type: 'directory', path }) as const),
+    { type: 'directory', path: '/tmp', mode: 0o1777 },
+  ]
+  for (const { path, mode, read } of members) entries.push({ type: 'file', path, mode, data: await read() })
+  const partial = `${file}.${process.pid}.partial`
+  const output = await open(partial, 'w')
+  try {
+    for (const piece of writeCpio(entries)) await output.write(piece)
+    await output.close()
+    await rename(partial, file)
+  } catch (error) {
+    await output.close().catch(() => {})
+    await rm(partial, { force: true })
+    const code = (error as NodeJS.ErrnoException).code
+    const hint = code === 'ENOSPC' ? 'no space left on the disk of the cache; set GMEM_CACHE to another' : String(error)
+    throw new InfrastructureError(`${file}: the initramfs was not written: ${hint}`, { cause: error })
+  }
+}
+
+/** The files below a folder (symbolic links followed), or the file itself. */
+async function walk(root: string): Promise<string[]> {
+  try {
+    await access(root, constants.R_OK)
+  } catch (error) {
+    throw new InfrastructureError(`${root}: missing, but the VM needs it: run npm run build`, { cause: error })
+  }
+  if (!(await stat(root)).isDirectory()) return [root]
+  const entries = await readdir(root, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile() || entry.isSymbolicLink())
+  return files.map((entry) => join(entry.parentPath, entry.name)).sort()
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+import { execa } from 'execa'
+import { open } from 'node:fs/promises'
+import { InfrastructureError } from './errors.js'
+
+/** Enough of an ELF file to hold its program headers and the PT_INTERP string. */
+const ELF_HEAD_BYTES = 4096
+
+/**
+ * The dynamic loader and every shared library that the program or library at `path` needs, as absolute paths, by asking the program's
+ * own loader (`LOADER --list`, what ldd does). Empty for a static program. Throws InfrastructureError where a library is missing.
+ */
+export async function sharedLibraries(path: string): Promise<string[]> {
+  const loader = (await readInterpreter(path)) ?? (await readInterpreter(process.execPath))
+  if (loader === null) return []
+  const { stdout, stderr, exitCode } = await execa(loader, ['--list', path], { reject: false })
+  if (exitCode !== 0) {
+    if (stderr.includes('statically linked') || stderr.includes('not a dynamic executable')) return []
+    throw new InfrastructureError(`${path}: the dynamic loader cannot read it: ${stderr.trim()}`)
+  }
+  return [...new Set([loader, ...parseLibraryList(path, stdout)])]
+}
+
+/** The libraries in the output of `ld.so --list`. Throws InfrastructureError for one that was not found. */
+export function parseLibraryList(path: string, output: string): string[] {
+  const libraries: string[] = []
+  for (const line of output.split('\n')) {
+    const [, name = '', target] = /^\s*(\S+)(?: => (.+?))?(?: \(0x[0-9a-f]+\))?$/.exec(line) ?? []
+    if (target === 'not found') throw new InfrastructureError(`${path}: its shared library ${name} is not installed`)
+    const library = target ?? name
+    // The vDSO has a name and no file.
+    if (library.startsWith('/')) libraries.push(library)
+  }
+  return libraries
+}
+
+async function readInterpreter(path: string): Promise<string | null> {
+  const file = await open(path, 'r')
+  try {
+    const head = Buffer.alloc(ELF_HEAD_BYTES)
+    const { bytesRead } = await file.read(head, 0, head.length, 0)
+    return parseInterpreter(head.subarray(0, bytesRead))
+  } finally {
+    await file.close()
+  }
+}
+
+/** PT_INTERP of a 64-bit little-endian ELF file, from its first bytes; null where it has none. */
+export function parseInterpreter(elf: Buffer): string | null {
+  const PT_INTERP = 3
+  if (elf.toString('latin1', 0, 4) !== '\x7fELF' || elf.length < 64) return null
+  const tableOffset = Number(elf.readBigUInt64LE(0x20))
+  const entrySize = elf.readUInt16LE(0x36)
+  const entries = elf.readUInt16LE(0x38)
+  for (let index = 0; index < entries; index++) {
+    const entry = tableOffset + index * entrySize
+    if (entry + 0x28 > elf.length) return null
+    if (elf.readUInt32LE(entry) !== PT_INTERP) continue
+    const offset = Number(elf.readBigUInt64LE(entry + 8))
+    const size = Number(elf.readBigUInt64LE(entry + 0x20))
+    return elf.toString('latin1', offset, offset + size - 1)
+  }
+  return null
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+export { type AllowEntry, AllowFileError, findAllowed, parseAllowFile } from './allow.js'
+export { ConsoleScanner, type ConsoleScannerOptions } from './console.js'
+export { type DecodedSplat, type DecoderOptions, SplatDecoder } from './decode.js'
+export { detectSplats, foldSplats, SplatDetector } from './detect.js'
+export { KmsgFollower } from './follow.js'
+export { type KmsgRecord, linesOfRecord, parseConsoleLine, parseKmsgRecord } from './kmsg.js'
+export type { RunProgram } from './symbols.js'
+export { decodeTaint, newTrouble, TAINT_FLAGS, type TaintFlag } from './taint.js'
+export { isSplat, type LogLine, SPLAT_KINDS, type Splat, type SplatKind, type TaskRef } from './types.js'
+export { TroubleWatch, type TroubleWatchOptions, type WatchedTest } from './watch.js'

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { foldSplats, SplatDetector } from './detect.js'
+import type { KmsgFollower } from './follow.js'
+import { linesOfRecord } from './kmsg.js'
+import { newTrouble, taintSplat } from './taint.js'
+import { isSplat, type Splat } from './types.js'
+
+/** How long the end of a test waits for a report that another CPU is printing, in ms. */
+const SETTLE_MS = 250
+const SETTLE_STEP_MS = 5
+/** Names of tests that are remembered for late reports of their threads. */
+const TESTS_REMEMBERED = 256
+
+export interface WatchedTest {
+  /** Without spaces. */
+  readonly id: string
+  readonly name: string
+}
+
+export interface TroubleWatchOptions {
+  /** `slowdown` of the guest: waiting for a report in the making is stretched by it. */
+  readonly slowdown?: number
+  /** Whether the calling thread is renamed `gmem-tN` for each test; its new threads inherit that. Default true. */
+  readonly renameThread?: boolean
+}
+
+/** Says what the kernel complained about in a test's window. Inside the guest only, in the thread that runs the tests. */
+export class TroubleWatch {
+  readonly #detector = new SplatDetector()
+  readonly #tests = new Map<string, WatchedTest>()
+  readonly #taintFile: number
+  readonly #warnOnceFile: number | null
+  readonly #commFile: number | null
+  readonly #settleMs: number
+  readonly #buffer = Buffer.allocUnsafe(32)
+  #taint: bigint
+  #comm = ''
+  #count = 0
+
+  /** Throws where /proc is not mounted. What the log already holds is no test's. */
+  constructor(
+    readonly follower: KmsgFollower,
+    options: TroubleWatchOptions = {},
+  ) {
+    this.#settleMs = SETTLE_MS * (options.slowdown ?? 1)
+    this.#taintFile = openSync('/proc/sys/kernel/tainted', 'r')
+    this.#warnOnceFile = openOptional('/sys/kernel/debug/clear_warn_once')
+    this.#commFile = options.renameThread === false ? null : openOptional('/proc/thread-self/comm')
+    this.#taint = this.#readTaint()
+    follower.drain()
+    follower.takeLost()
+  }
+
+  /** Whether WARN_ONCE fires again for every test: needs debugfs at /sys/kernel/debug. */
+  get rearmsWarnOnce(): boolean {
+    return this.#warnOnceFile !== null
+  }
+
+  /** Starts a test's window. Returns what came after the end of the one before: no window holds it. */
+  begin(test: WatchedTest): Splat[] {
+    const between = this.#collect()
+    this.#taint = this.#readTaint()
+    this.resetWarnOnce()
+    this.#count += 1
+    this.#comm = `gmem-t${this.#count}`
+    this.#tests.set(this.#comm, test)
+    if (this.#tests.size > TESTS_REMEMBERED) this.#tests.delete(`gmem-t${this.#count - TESTS_REMEMBERED}`)
+    if (this.#commFile !== null) writeSync(this.#commFile, this.#comm)
+    this.follower.mark(`test start ${test.id} ${test.name}`)
+    return between
+  }
+
+  /** Ends the window and returns what the kernel complained about in it, each fingerprint once. */
+  end(): Splat[] {
+    const id = this.#tests.get(this.#comm)?.id ?? ''
+    const splats = this.#collect()
+    const rose = newTrouble(this.#taint, this.#readTaint())
+    if (rose.length > 0 && !splats.some(isSplat)) splats.push(taintSplat(rose, this.follower.nextSeq))
+    this.follower.mark(`test end ${id}`)
+    return splats
+  }
+
+  /** Lets every WARN_ONCE, and what else is printed once, fire again (kernel/panic.c, clear_warn_once). */
+  resetWarnOnce(): void {
+    if (this.#warnOnceFile !== null) writeSync(this.#warnOnceFile, '1')
+  }
+
+  close(): void {
+    for (const file of [this.#taintFile, this.#warnOnceFile, this.#commFile])
+      if (file !== null) closeSync(file)
+  }
+
+  #collect(): Splat[] {
+    this.#read()
+    for (let waited = 0; this.#detector.busy && waited < this.#settleMs; waited += SETTLE_STEP_MS) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SETTLE_STEP_MS)
+      this.#read()
+    }
+    const splats = foldSplats(this.#detector.flush()).map((splat) => this.#attribute(splat))
+    const lost = this.follower.takeLost()
+    return lost === 0 ? splats : [...splats, lostLog(lost, this.follower.nextSeq)]
+  }
+
+  #read(): void {
+    for (const record of this.follower.drain())
+      for (const line of linesOfRecord(record)) this.#detector.push(line)
+  }
+
+  /** Threads keep the name that their creator had, so a late report still names its test. */
+  #attribute(splat: Splat): Splat {
+    const comm = splat.task?.comm ?? ''
+    const test = comm === this.#comm ? undefined : this.#tests.get(comm)
+    return test === undefined ? splat : { ...splat, earlierTest: test.id }
+  }
+
+  #readTaint(): bigint {
+    const size = readSync(this.#taintFile, this.#buffer, 0, this.#buffer.length, 0)
+    return BigInt(this.#buffer.toString('latin1', 0, size).trim())
+  }
+}
+
+function openOptional(path: string): number | null {
+  try {
+    return openSync(path, 'w')
+  } catch {
+    return null
+  }
+}
+
+function lostLog(lost: number, seq: number): Splat {
+  return {
+    kind: 'lost-log',
+    title: 'kernel log records were overwritten before they were read',
+    fingerprint: 'lost-log',
+    task: null,
+    cpu: null,
+    function: null,
+    fileLine: null,
+    text: `${lost} records of /dev/kmsg were overwritten before gmem read them; a splat may have been among them. A larger log_buf_len= helps.`,
+    firstSeq: seq,
+    lastSeq: seq,
+    count: 1,
+    fatal: false,
+  }
+}
