@@ -45,7 +45,7 @@ function main(sanitize, force) {
   if (!force && existsSync(output) && existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs) return
 
   process.stderr.write(
-    `building the native addon${sanitize ? ' with ASan and UBSan' : ''} (about half a minute)\n`,
+    `building the native addon${sanitize ? ' with ASan and UBSan' : ''} (${sanitize ? 'a few minutes' : 'about half a minute'})\n`,
   )
   rmSync(stamp, { force: true })
   const common = [`--directory=${directory}`, `--nodedir=${nodedir}`]

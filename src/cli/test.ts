@@ -16,7 +16,10 @@ export function register(program: Command, context: CliContext): void {
   addTargetOptions(command)
   addRunOptions(command)
   addReportOptions(command)
-  command.copyInheritedSettings(program).addHelpText('after', EXAMPLES)
+  command
+    .copyInheritedSettings(program)
+    .configureHelp({ optionTerm: ({ flags }) => flags.replace(' [file]', '[=file]') })
+    .addHelpText('after', EXAMPLES)
   command.action(async (filters: string[], options: TestFlags) => {
     const request = testRequest(filters, options)
     const { runTests } = await import('./test-run.js')

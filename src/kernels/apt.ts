@@ -2,11 +2,10 @@
 import { existsSync } from 'node:fs'
 import { mkdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { execa } from 'execa'
 import { GmemError } from '../errors.js'
 import { cacheRoot } from '../paths.js'
 import { acquireLock } from './lock.js'
-import { run, toolEnvironment } from './run.js'
+import { run } from './run.js'
 
 /** Where Debian keeps linux-source packages of released and of new kernels. */
 const suites = ['trixie', 'trixie-backports']
@@ -29,18 +28,18 @@ export function aptArguments(): string[] {
 export async function debianAddress(signal?: AbortSignal): Promise<string> {
   const own = process.env.GMEM_DEBIAN_MIRROR
   if (own !== undefined && own !== '') return own
-  const targets = await execa(
-    'apt-get',
-    ['indextargets', '--format', '$(REPO_URI) $(RELEASE)', 'Created-By: Packages'],
-    { reject: false, env: toolEnvironment(), extendEnv: false, ...(signal ? { cancelSignal: signal } : {}) },
-  )
-  const rows = targets.failed ? [] : targets.stdout.split('\n').map((line) => line.split(' '))
+  const format = ['--format', '$(REPO_URI) $(RELEASE)', 'Created-By: Packages']
+  const targets = await run('apt-get', ['indextargets', ...format], { signal }).catch((error: unknown) => {
+    if (signal?.aborted) throw error
+    return null
+  })
+  const rows = targets === null ? [] : targets.split('\n').map((line) => line.split(' '))
   const address = rows.find(
     ([uri, release]) => uri && !uri.includes('security') && debianReleases.test(release ?? ''),
   )?.[0]
   if (address !== undefined) return address
   throw new GmemError(
-    targets.code === 'ENOENT'
+    targets === null
       ? 'there is no apt here to fetch kernel sources with'
       : 'the apt of this system has no Debian repository to fetch kernel sources from',
     {

@@ -5,7 +5,6 @@ import { mkdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { interruptedError } from '../errors.js'
-import { cacheRoot } from '../paths.js'
 import type { Progress } from '../progress.js'
 import { downloadSource } from './debian.js'
 import { NoSpaceError } from './disk.js'
@@ -13,7 +12,7 @@ import { applyOverlay, forgetPristine, type OverlayTree, pristinePath } from './
 import type { Patch } from './patches.js'
 import { type ProgramResult, programError, toolEnvironment } from './run.js'
 import type { Source } from './source-tree.js'
-import { emptyTreeState, readTreeState, type TreeState, writeTreeState } from './tree-state.js'
+import { emptyTreeState, readTreeState, type TreeState, treesDir, writeTreeState } from './tree-state.js'
 
 /**
  * A tree in the cache in which kernels of one source and flavour are built, one after the other. Patch sets come
@@ -28,8 +27,6 @@ export interface PrepareOptions {
   readonly progress: Progress
   readonly signal?: AbortSignal | undefined
 }
-
-export const treesDir = (): string => join(cacheRoot(), 'trees')
 
 /** The folder of the tree for a source and flavour. The content of a user's tree is not part of it: it is synced. */
 export function treeDirOf(source: Source, flavour: string): string {

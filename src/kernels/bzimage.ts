@@ -67,7 +67,7 @@ function checkHeader(path: string, header: Buffer): void {
 
 function parseVersion(path: string, text: Buffer): string {
   const end = text.indexOf(0)
-  const release = text.toString('latin1', 0, end < 0 ? 0 : end).split(' ')[0] ?? ''
+  const release = text.toString('latin1', 0, Math.max(end, 0)).split(' ')[0] ?? ''
   if (!/^\d+\.\d+/.test(release)) throw new BzImageError(`${path}: its header names no kernel release`)
   return release
 }

@@ -3,10 +3,10 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cacheRoot } from '../paths.js'
-import { treesDir } from './build-tree.js'
 import { kernelsDir, listKernels, removeEntry } from './cache.js'
 import { folderBytes } from './folder.js'
 import { acquireLock } from './lock.js'
+import { treesDir } from './tree-state.js'
 
 export interface GcResult {
   /** Absolute paths of what went. */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { GmemError } from '../errors.js'
 import { type Progress, silentProgress } from '../progress.js'
-import { buildKernel } from './build.js'
 import { imageOf, listKernels, lookUpKernel } from './cache.js'
 import { findSource, rememberedSource } from './debian.js'
 import { resolveImage } from './image.js'
@@ -45,6 +44,7 @@ export async function resolveKernel(
     return found
   }
   if (!options.build) throw notBuilt(spec)
+  const { buildKernel } = await import('./build.js')
   return buildKernel(request, { ...context, jobs: options.jobs })
 }
 

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { execa } from 'execa'
 import { GmemError, interruptedError } from '../errors.js'
 
 export interface RunOptions {
@@ -11,6 +10,8 @@ export interface RunOptions {
 
 /** Runs a program to its end and returns its standard output. Throws a GmemError with the end of what it printed. */
 export async function run(file: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  // Loading execa costs more than finding a built kernel, which needs no program run.
+  const { execa } = await import('execa')
   const result = await execa(file, args, {
     reject: false,
     stripFinalNewline: true,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { execa } from 'execa'
+import { execFile } from 'node:child_process'
 import { GmemError } from '../errors.js'
 import { toolEnvironment } from './run.js'
 
@@ -34,13 +34,10 @@ export async function requireBuildTools(): Promise<void> {
   })
 }
 
-async function version(program: string): Promise<string | null> {
-  const result = await execa(program, ['--version'], {
-    reject: false,
-    stdin: 'ignore',
-    env: toolEnvironment(),
-    extendEnv: false,
+function version(program: string): Promise<string | null> {
+  return new Promise((resolve) => {
+    execFile(program, ['--version'], { env: toolEnvironment() }, (error, stdout) => {
+      resolve(error === null ? (stdout.split('\n')[0] ?? '') : null)
+    })
   })
-  if (result.failed) return null
-  return result.stdout.split('\n')[0] ?? ''
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { cacheRoot } from '../paths.js'
 
 /** What is in a build tree; written to state.json beside it. */
 export interface TreeState {
@@ -16,6 +17,9 @@ export interface TreeState {
   /** For a copy of somebody's tree: size and time of each file when it was copied. */
   copied: Record<string, string>
 }
+
+/** Where the trees are in which kernels are built. */
+export const treesDir = (): string => join(cacheRoot(), 'trees')
 
 export function readTreeState(treeDir: string): TreeState | null {
   try {

@@ -12,17 +12,18 @@ export interface SupportedCpuid {
   readonly usesVmmcall: boolean
 }
 
-const known = new WeakMap<NativeKvm, SupportedCpuid>()
+let known: SupportedCpuid | null = null
 
-/** KVM_GET_SUPPORTED_CPUID, asked once for each Kvm. */
+/** KVM_GET_SUPPORTED_CPUID, asked once: it does not change while a kernel runs. */
 export function cpuidOf(kvm: NativeKvm): SupportedCpuid {
-  const found = known.get(kvm)
-  if (found !== undefined) return found
+  known ??= ask(kvm)
+  return known
+}
+
+function ask(kvm: NativeKvm): SupportedCpuid {
   const supported = kvm.supportedCpuid()
   const vendor = vendorOf(supported)
-  const cpuid = { supported, vendor, usesVmmcall: vendor === 'AuthenticAMD' || vendor === 'HygonGenuine' }
-  known.set(kvm, cpuid)
-  return cpuid
+  return { supported, vendor, usesVmmcall: vendor === 'AuthenticAMD' || vendor === 'HygonGenuine' }
 }
 
 function vendorOf(cpuid2: Uint8Array): string {

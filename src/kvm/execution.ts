@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { KVM_RUN_OFFSET } from '../abi/index.js'
 import type { NativeVcpu } from '../binding/addon.js'
-import { decodeExit, type Exit } from './exits.js'
+import { decodeExit } from './decode-exit.js'
+import type { Exit } from './exits.js'
 import { formatReason } from './format.js'
 import type { MonitorImage } from './monitor-image.js'
 import { type CommandPage, isReport, type MonitorResult, STATUS } from './monitor-protocol.js'

@@ -56,7 +56,7 @@ export class Kvm implements Disposable, Closable {
 
   /** KVM_GET_SUPPORTED_CPUID: struct kvm_cpuid2. */
   supportedCpuid(): Uint8Array {
-    return cpuidOf(this.#native).supported
+    return cpuidOf(this.#native).supported.slice()
   }
 
   /** The CPU vendor that guests see: `GenuineIntel`, `AuthenticAMD`. */

@@ -58,7 +58,7 @@ const GDT_ENTRIES = [0n, 0x00af_9a00_0000_ffffn, 0x00cf_9200_0000_ffffn]
 const TABLE_BITS = PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY
 const TABLE_ENTRIES = 512
 const PAGE_TABLE_SIZE = 0x1000n
-const LARGE_PAGE_SHIFT = 21n
+const LARGE_PAGE_SIZE = 0x20_0000
 const GIB_SHIFT = 30n
 const PDPT_SHIFT = 39n
 // Beyond this a linear address equal to the gpa would not be canonical.
@@ -76,12 +76,9 @@ export class MonitorImage {
   constructor(vm: NativeVm, useVmmcall: boolean) {
     const { addon } = binding
     this.#useVmmcall = useVmmcall
-    if (addon.monitor.length > IMAGE_BYTES_MAX)
-      throw new Error(`the monitor image has ${addon.monitor.length} bytes`)
     this.#region = addon.mmap(MONITOR_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0n, 0n)
-    this.#region.write(0n, addon.monitor)
-    this.#region.write(GDT, qwords(GDT_ENTRIES))
-    this.#region.write(IDT, idt())
+    template ??= makeTemplate()
+    this.#region.write(0n, template)
     this.cover(0n, 1n)
     vm.setUserMemoryRegion(MONITOR_SLOT, 0, MONITOR_BASE, MONITOR_SIZE, this.#region.address)
   }
@@ -133,16 +130,15 @@ export class MonitorImage {
   // 2 MiB pages: a KVM that shadows page tables may not offer 1 GiB ones.
   #addPd(gib: bigint): void {
     if (this.#pds.has(gib)) return
-    if (this.#pds.size === PDS_MAX) throw new TypeError(`operations of one VM touch more than ${PDS_MAX} areas of 1 GiB`)
+    if (this.#pds.size === PDS_MAX)
+      throw new TypeError(`operations of one VM touch more than ${PDS_MAX} areas of 1 GiB`)
     const table = PD_FIRST + PAGE_TABLE_SIZE * BigInt(this.#pds.size)
-    const first = gib << GIB_SHIFT
-    const entries = Array.from(
-      { length: TABLE_ENTRIES },
-      (_, index) => (first + (BigInt(index) << LARGE_PAGE_SHIFT)) | TABLE_BITS | PTE_LARGE,
-    )
-    this.#region.write(table, qwords(entries))
+    this.#region.write(table, largePages(gib))
     const slot = gib % BigInt(TABLE_ENTRIES)
-    this.#region.write(this.#pdpt(first >> PDPT_SHIFT) + 8n * slot, qwords([(MONITOR_BASE + table) | TABLE_BITS]))
+    this.#region.write(
+      this.#pdpt((gib << GIB_SHIFT) >> PDPT_SHIFT) + 8n * slot,
+      qwords([(MONITOR_BASE + table) | TABLE_BITS]),
+    )
     this.#pds.add(gib)
   }
 
@@ -159,8 +155,34 @@ export class MonitorImage {
   }
 }
 
+// Image and descriptor tables, the same in every VM.
+let template: Uint8Array | null = null
+
+function makeTemplate(): Uint8Array {
+  const { monitor } = binding.addon
+  if (monitor.length > IMAGE_BYTES_MAX) throw new Error(`the monitor image has ${monitor.length} bytes`)
+  const bytes = new Uint8Array(Number(PML4))
+  bytes.set(monitor)
+  bytes.set(qwords(GDT_ENTRIES), Number(GDT))
+  bytes.set(idt(), Number(IDT))
+  return bytes
+}
+
 function segment(selector: number, kind: { type: number; l?: number; db?: number }): Uint8Array {
   return kvm_segment.encode({ selector, limit: 0xffff_ffff, present: 1, s: 1, g: 1, ...kind })
+}
+
+// In u32 halves: bigints are slow on an emulated CPU, and this is done for every VM.
+function largePages(gib: bigint): Uint8Array {
+  const words = new Uint32Array(2 * TABLE_ENTRIES)
+  const low = Number((gib & 3n) << GIB_SHIFT)
+  const high = Number(gib >> 2n)
+  const bits = Number(TABLE_BITS | PTE_LARGE)
+  for (let index = 0; index < TABLE_ENTRIES; index += 1) {
+    words[2 * index] = low + index * LARGE_PAGE_SIZE + bits
+    words[2 * index + 1] = high
+  }
+  return new Uint8Array(words.buffer)
 }
 
 function idt(): Uint8Array {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Attempt } from './attempt.js'
+import { MemoryAttempt } from './attempt-memory.js'
 import type { Execution } from './execution.js'
 import { type Outcome, unwrap } from './outcome.js'
 
@@ -32,8 +33,10 @@ class PlainBase {
   }
 }
 
-for (const name of Object.getOwnPropertyNames(Attempt.prototype)) {
-  if (name === 'constructor') continue
+const operations = [MemoryAttempt, Attempt].flatMap(({ prototype }) => Object.getOwnPropertyNames(prototype))
+
+for (const name of operations) {
+  if (name === 'constructor' || name === 'run') continue
   Object.defineProperty(PlainBase.prototype, name, {
     configurable: true,
     writable: true,

@@ -100,6 +100,10 @@ export class KernelPoolWorker implements PoolWorker {
         this.#hang?.testEnded()
         if (message.replaceVm) void this.#replace(session)
         break
+      case 'late-splat':
+        this.#ledger.condemn(message.testId, message.error, message.splats)
+        void this.#replace(session)
+        break
       default:
         break
     }

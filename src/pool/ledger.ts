@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Splat } from '../splats/index.js'
 import type { LedgerEntry, RecordedError, TestIdentity, TestResult } from './protocol.js'
 
 /**
@@ -41,6 +42,14 @@ export class Ledger {
         : { kind: 'finished', result: { status: 'fail', durationMs: 0, error: verdict(deaths) } },
     )
     return true
+  }
+
+  /** Takes a result back: the kernel complained when it had been given. */
+  condemn(testId: string, error: RecordedError, splats: readonly Splat[]): void {
+    const known = this.#entries.get(testId)
+    const result: TestResult = known?.kind === 'finished' ? known.result : { status: 'fail', durationMs: 0 }
+    const meta = { ...result.meta, splats: [...splats], failure: 'splat' }
+    this.#entries.set(testId, { kind: 'finished', result: { ...result, status: 'fail', error, meta } })
   }
 
   entries(): (readonly [string, LedgerEntry])[] {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Splat } from '../splats/index.js'
 import type { RecordedError, TestResult } from '../testing/lifecycle.js'
 
 export type { RecordedError, TestResult } from '../testing/lifecycle.js'
@@ -32,6 +33,13 @@ export type GuestMessage =
   | { readonly type: 'vitest'; readonly message: unknown }
   | { readonly type: 'test-start'; readonly test: TestIdentity }
   | { readonly type: 'test-end'; readonly test: TestIdentity; readonly result: TestResult; readonly replaceVm: boolean }
+  /** The kernel complained outside a test's window; the test that it belongs to has its result already. */
+  | {
+      readonly type: 'late-splat'
+      readonly testId: string
+      readonly error: RecordedError
+      readonly splats: readonly Splat[]
+    }
   /** The guest's event loop is alive. */
   | { readonly type: 'heartbeat' }
   | { readonly type: 'shell-output'; readonly data: string }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Accelerator, tcgAccelerator } from '../qemu/accelerator.js'
+import type { Accelerator } from '../qemu/accelerator.js'
+import { chooseAccelerator } from '../qemu/choose-accelerator.js'
 import { SavedVmError } from '../qemu/errors.js'
 import type { Initramfs } from '../qemu/initramfs.js'
 import { type MachineOptions, type SavedState, startMachine } from '../qemu/machine.js'
@@ -94,7 +95,12 @@ export class SessionSource {
   async #prepare(): Promise<Ground> {
     mkdirSync(this.options.runDir, { recursive: true })
     const [accelerator, initramfs] = await Promise.all([
-      Promise.resolve(tcgAccelerator('the only one tried so far')),
+      chooseAccelerator({
+        request: this.options.accelerator,
+        cacheDir: cacheRoot(),
+        kernel: this.options.kernel,
+        progress: (text) => this.#emit({ type: 'progress', text }),
+      }),
       guestInitramfs(this.options.kernel),
     ])
     this.#emit({ type: 'accelerator', accel: accelerator.kind, why: accelerator.why })

@@ -4,10 +4,13 @@ import type { Accelerator } from './accelerator.js'
 
 /** The name of the virtio-serial port that the guest's init looks for. */
 export const CHANNEL_PORT_NAME = 'gmem'
+/** The port on which PID 1 takes sysrq keys; it listens whatever the worker is stuck in. */
+export const SYSRQ_PORT_NAME = 'gmem.sysrq'
 
 /** Inherited descriptors of the QEMU process. */
 export const QMP_FD = 3
 export const CHANNEL_FD = 4
+export const SYSRQ_FD = 5
 
 /** Where a VM's RAM lives. `share: true` writes it to the file (the one that is being saved); false copies on write. */
 export interface RamFile {
@@ -56,8 +59,10 @@ export function qemuArguments(machine: MachineArguments): string[] {
     ...['-chardev', `file,id=console,path=${escapeOption(machine.consoleFile)},append=on`],
     ...['-serial', 'chardev:console'],
     ...['-chardev', `socket,id=channel,fd=${CHANNEL_FD}`],
-    ...['-device', 'virtio-serial-pci,max_ports=2'],
+    ...['-device', 'virtio-serial-pci,max_ports=4'],
     ...['-device', `virtserialport,chardev=channel,name=${CHANNEL_PORT_NAME}`],
+    ...['-chardev', `socket,id=sysrq,fd=${SYSRQ_FD}`],
+    ...['-device', `virtserialport,chardev=sysrq,name=${SYSRQ_PORT_NAME}`],
     ...['-device', 'virtio-rng-pci'],
     ...(machine.extraArgs ?? []),
     ...['-kernel', machine.bzImage],

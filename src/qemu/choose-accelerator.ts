@@ -7,7 +7,7 @@ import type { KernelImage } from '../kernels/types.js'
 import { type Accelerator, type AcceleratorRequest, kvmAccelerator, tcgAccelerator } from './accelerator.js'
 import { findQemu } from './binary.js'
 import { InfrastructureError } from './errors.js'
-import { bootTrial, type HostKvm, probeHostKvm } from './trial.js'
+import { bootTrial, probeHostKvm } from './trial.js'
 
 /** What the choice needs to know. */
 export interface AcceleratorOptions {
@@ -45,33 +45,43 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
 async function forcedKvm(denied: string | null): Promise<Accelerator> {
   if (denied !== null) throw new InfrastructureError(`KVM was asked for, but ${denied}`)
   const host = await probeHostKvm()
-  if (host.cpu === null) throw new InfrastructureError(`KVM was asked for, but QEMU cannot use it: ${host.error}`)
-  const warning = host.nested ? '' : '; this host offers its guests neither SVM nor VMX: /dev/kvm will not work in the VM'
+  if (host.cpu === null)
+    throw new InfrastructureError(`KVM was asked for, but QEMU cannot use it: ${host.error}`)
+  const warning = host.nested
+    ? ''
+    : '; this host offers its guests neither SVM nor VMX: /dev/kvm will not work in the VM'
   return kvmAccelerator(host.cpu, `KVM was asked for${warning}`)
 }
 
 async function tryKvm(options: AcceleratorOptions, file: string): Promise<Verdict> {
   const host = await probeHostKvm()
-  const early = verdictOfProbe(host)
-  if (early !== null || host.cpu === null) return await remember(file, early ?? { cpu: null, why: host.error })
+  if (host.cpu === null) {
+    return await remember(file, { cpu: null, why: `QEMU cannot use this host's /dev/kvm (${host.error})` })
+  }
+  // A KVM that passes on neither extension needs no trial.
+  if (!host.nested) {
+    return await remember(file, {
+      cpu: null,
+      why: "this host's /dev/kvm offers its guests neither SVM nor VMX",
+    })
+  }
   options.progress?.('trying nested virtualization: a VM in a VM')
   const trial = await bootTrial(options.kernel, options.cacheDir, kvmAccelerator(host.cpu, 'trial'))
   switch (trial.outcome) {
     case 'works':
-      return await remember(file, { cpu: host.cpu, why: `nested virtualization works here (${trial.details})` })
+      return await remember(file, {
+        cpu: host.cpu,
+        why: `nested virtualization works here (${trial.details})`,
+      })
     case 'refused':
-      return await remember(file, { cpu: null, why: `nested virtualization does not work here (${trial.details})` })
+      return await remember(file, {
+        cpu: null,
+        why: `nested virtualization does not work here (${trial.details})`,
+      })
     case 'unclear':
       // The kernel may be to blame, so the next one gets its own trial.
       return { cpu: null, why: `the trial of nested virtualization did not end (${trial.details})` }
   }
-}
-
-/** A host that passes on neither extension needs no trial. */
-function verdictOfProbe(host: HostKvm): Verdict | null {
-  if (host.cpu === null) return { cpu: null, why: `QEMU cannot use this host's /dev/kvm (${host.error})` }
-  if (!host.nested) return { cpu: null, why: "this host's /dev/kvm offers its guests neither SVM nor VMX (no nesting)" }
-  return null
 }
 
 /** Why /dev/kvm cannot be opened, as the start of a sentence; null where it can. */

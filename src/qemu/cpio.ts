@@ -15,7 +15,13 @@ const S_IFCHR = 0o020000
 export type CpioEntry =
   | { readonly type: 'directory'; readonly path: string; readonly mode?: number }
   | { readonly type: 'symlink'; readonly path: string; readonly target: string }
-  | { readonly type: 'char'; readonly path: string; readonly mode: number; readonly major: number; readonly minor: number }
+  | {
+      readonly type: 'char'
+      readonly path: string
+      readonly mode: number
+      readonly major: number
+      readonly minor: number
+    }
   | { readonly type: 'file'; readonly path: string; readonly mode?: number; readonly data: Buffer }
 
 /**
@@ -53,7 +59,12 @@ function* writeEntry(entry: CpioEntry, inode: number): Generator<Buffer> {
     case 'symlink':
       return yield* writeMember({ ...common, mode: S_IFLNK | 0o777, data: Buffer.from(entry.target) })
     case 'char':
-      return yield* writeMember({ ...common, mode: S_IFCHR | entry.mode, major: entry.major, minor: entry.minor })
+      return yield* writeMember({
+        ...common,
+        mode: S_IFCHR | entry.mode,
+        major: entry.major,
+        minor: entry.minor,
+      })
     case 'file':
       return yield* writeMember({ ...common, mode: S_IFREG | (entry.mode ?? 0o644), data: entry.data })
   }

@@ -43,7 +43,10 @@ export class FileDigests {
   /** The digest of a file's contents, in hex. */
   async digest(path: string): Promise<string> {
     const now = await stat(path, { bigint: true })
-    if (now.size < REMEMBERED_BYTES_MIN) return createHash('sha256').update(await readFile(path)).digest('hex')
+    if (now.size < REMEMBERED_BYTES_MIN)
+      return createHash('sha256')
+        .update(await readFile(path))
+        .digest('hex')
     const look = {
       size: String(now.size),
       mtimeNs: String(now.mtimeNs),

@@ -17,7 +17,10 @@ const CFLAGS = ['-D_GNU_SOURCE', '-std=gnu17', '-static', '-Os', '-s', '-Wall', 
  */
 export async function compileGuestProgram(name: 'init' | 'trial', cacheDir: string): Promise<string> {
   const source = join(GUEST_SOURCES, `${name}.c`)
-  const hash = createHash('sha256').update(CFLAGS.join(' ')).update(await readFile(source)).digest('hex')
+  const hash = createHash('sha256')
+    .update(CFLAGS.join(' '))
+    .update(await readFile(source))
+    .digest('hex')
   const folder = join(cacheDir, 'guest')
   const program = join(folder, `${name}-${hash.slice(0, 16)}`)
   if (await stat(program).catch(() => null)) return program
@@ -35,7 +38,9 @@ export async function compileGuestProgram(name: 'init' | 'trial', cacheDir: stri
 async function compile(source: string, output: string): Promise<void> {
   const result = await execa('gcc', [...CFLAGS, '-o', output, source], { reject: false, all: true })
   if (result.code === 'ENOENT') {
-    throw new InfrastructureError('no C compiler: apt-get install gcc libc6-dev (it builds the PID 1 of the VM)')
+    throw new InfrastructureError(
+      'no C compiler: apt-get install gcc libc6-dev (it builds the PID 1 of the VM)',
+    )
   }
   if (result.failed) {
     throw new InfrastructureError(`gcc could not build ${basename(source)}:\n${result.all}`)

@@ -29,7 +29,10 @@ export function formatInitConfig(config: InitConfig): string {
       processor === null ? 'module' : `${processor}-module`,
       parameters === '' ? path : `${path} ${parameters}`,
     ]),
-    ...Object.entries(config.sysctls).map(([path, value]): [string, string] => ['sysctl', `${path} ${value}`]),
+    ...Object.entries(config.sysctls).map(([path, value]): [string, string] => [
+      'sysctl',
+      `${path} ${value}`,
+    ]),
     ...Object.entries(config.env).map(([name, value]): [string, string] => ['env', `${name}=${value}`]),
     ...(config.port === null ? [] : [['port', config.port] satisfies [string, string]]),
     ['cwd', config.cwd],

@@ -9,7 +9,7 @@ import { type CpioEntry, writeCpio } from './cpio.js'
 import { FileDigests } from './digests.js'
 import { InfrastructureError } from './errors.js'
 import { compileGuestProgram } from './guest-init.js'
-import { type InitConfig, formatInitConfig } from './init-config.js'
+import { formatInitConfig, type InitConfig } from './init-config.js'
 import { sharedLibraries } from './libraries.js'
 import { type ModulePlan, planModules, readModule, readModuleIndex } from './modules.js'
 import { packageFiles } from './packages.js'
@@ -113,7 +113,11 @@ async function planFor(options: InitramfsOptions): Promise<ModulePlan> {
   return planModules(await readModuleIndex(modulesDir), wanted)
 }
 
-async function collectMembers(options: InitramfsOptions, plan: ModulePlan, digests: FileDigests): Promise<Member[]> {
+async function collectMembers(
+  options: InitramfsOptions,
+  plan: ModulePlan,
+  digests: FileDigests,
+): Promise<Member[]> {
   const { modulesDir } = options.kernel
   const programs = [...(options.node === false ? [] : [process.execPath]), ...(options.programs ?? [])]
   const libraries = await Promise.all(programs.map(sharedLibraries))
@@ -143,7 +147,12 @@ function initConfig(options: InitramfsOptions, plan: ModulePlan): InitConfig {
       processor: PROCESSOR_MODULES[name] ?? null,
       parameters: MODULE_PARAMETERS[name] ?? '',
     })),
-    env: { HOME: '/root', PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', TMPDIR: '/tmp', ...options.env },
+    env: {
+      HOME: '/root',
+      PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+      TMPDIR: '/tmp',
+      ...options.env,
+    },
     sysctls: options.sysctls ?? {},
     port: options.port === false ? null : CHANNEL_PORT_NAME,
     cwd: options.cwd ?? '/',
@@ -160,13 +169,20 @@ async function fileMember(guestPath: string, source: string, digests: FileDigest
     const [digest, { mode }] = await Promise.all([digests.digest(source), stat(source)])
     return { path: guestPath, mode: mode & 0o777, digest, read: () => readFile(source) }
   } catch (error) {
-    throw new InfrastructureError(`${source}: cannot be packed for the VM: ${(error as Error).message}`, { cause: error })
+    throw new InfrastructureError(`${source}: cannot be packed for the VM: ${(error as Error).message}`, {
+      cause: error,
+    })
   }
 }
 
 function textMember(path: string, text: string): Member {
   const data = Buffer.from(text)
-  return { path, mode: 0o644, digest: createHash('sha256').update(data).digest('hex'), read: async () => data }
+  return {
+    path,
+    mode: 0o644,
+    digest: createHash('sha256').update(data).digest('hex'),
+    read: async () => data,
+  }
 }
 
 function hashMembers(members: readonly Member[]): string {
@@ -194,7 +210,8 @@ async function pack(members: readonly Member[], file: string): Promise<void> {
     await output.close().catch(() => {})
     await rm(partial, { force: true })
     const code = (error as NodeJS.ErrnoException).code
-    const hint = code === 'ENOSPC' ? 'no space left on the disk of the cache; set GMEM_CACHE to another' : String(error)
+    const hint =
+      code === 'ENOSPC' ? 'no space left on the disk of the cache; set GMEM_CACHE to another' : String(error)
     throw new InfrastructureError(`${file}: the initramfs was not written: ${hint}`, { cause: error })
   }
 }
@@ -204,7 +221,9 @@ async function walk(root: string): Promise<string[]> {
   try {
     await access(root, constants.R_OK)
   } catch (error) {
-    throw new InfrastructureError(`${root}: missing, but the VM needs it: run npm run build`, { cause: error })
+    throw new InfrastructureError(`${root}: missing, but the VM needs it: run npm run build`, {
+      cause: error,
+    })
   }
   if (!(await stat(root)).isDirectory()) return [root]
   const entries = await readdir(root, { recursive: true, withFileTypes: true })

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { execa } from 'execa'
+
 import { open } from 'node:fs/promises'
+import { execa } from 'execa'
 import { InfrastructureError } from './errors.js'
 
 /** Enough of an ELF file to hold its program headers and the PT_INTERP string. */
@@ -11,12 +12,14 @@ const ELF_HEAD_BYTES = 4096
  * own loader (`LOADER --list`, what ldd does). Empty for a static program. Throws InfrastructureError where a library is missing.
  */
 export async function sharedLibraries(path: string): Promise<string[]> {
-  const loader = (await readInterpreter(path)) ?? (await readInterpreter(process.execPath))
+  const head = await readHead(path)
+  if (isStatic(head)) return []
+  // A library names no loader: Node's own is the one that will load it.
+  const loader = parseInterpreter(head) ?? parseInterpreter(await readHead(process.execPath))
   if (loader === null) return []
   const { stdout, stderr, exitCode } = await execa(loader, ['--list', path], { reject: false })
   if (exitCode !== 0) {
-    if (stderr.includes('statically linked') || stderr.includes('not a dynamic executable')) return []
-    throw new InfrastructureError(`${path}: the dynamic loader cannot read it: ${stderr.trim()}`)
+    throw new InfrastructureError(`${path}: the dynamic loader cannot read it: ${(stderr || stdout).trim()}`)
   }
   return [...new Set([loader, ...parseLibraryList(path, stdout)])]
 }
@@ -26,7 +29,8 @@ export function parseLibraryList(path: string, output: string): string[] {
   const libraries: string[] = []
   for (const line of output.split('\n')) {
     const [, name = '', target] = /^\s*(\S+)(?: => (.+?))?(?: \(0x[0-9a-f]+\))?$/.exec(line) ?? []
-    if (target === 'not found') throw new InfrastructureError(`${path}: its shared library ${name} is not installed`)
+    if (target === 'not found')
+      throw new InfrastructureError(`${path}: its shared library ${name} is not installed`)
     const library = target ?? name
     // The vDSO has a name and no file.
     if (library.startsWith('/')) libraries.push(library)
@@ -34,15 +38,22 @@ export function parseLibraryList(path: string, output: string): string[] {
   return libraries
 }
 
-async function readInterpreter(path: string): Promise<string | null> {
+async function readHead(path: string): Promise<Buffer> {
   const file = await open(path, 'r')
   try {
     const head = Buffer.alloc(ELF_HEAD_BYTES)
     const { bytesRead } = await file.read(head, 0, head.length, 0)
-    return parseInterpreter(head.subarray(0, bytesRead))
+    return head.subarray(0, bytesRead)
   } finally {
     await file.close()
   }
+}
+
+/** Whether the first bytes of a file are those of a program that needs no loader (ET_EXEC without PT_INTERP), or of no ELF file. */
+export function isStatic(elf: Buffer): boolean {
+  const ET_EXEC = 2
+  if (elf.toString('latin1', 0, 4) !== '\x7fELF' || elf.length < 64) return true
+  return elf.readUInt16LE(0x10) === ET_EXEC && parseInterpreter(elf) === null
 }
 
 /** PT_INTERP of a 64-bit little-endian ELF file, from its first bytes; null where it has none. */

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { rm } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
-import { type Bytes, gib } from '../units.js'
 import type { KernelImage } from '../kernels/types.js'
+import { type Bytes, gib } from '../units.js'
 import type { Accelerator } from './accelerator.js'
-import { type MachineArguments, kernelCommandLine, qemuArguments, type RamFile } from './arguments.js'
+import { kernelCommandLine, type MachineArguments, qemuArguments, type RamFile } from './arguments.js'
 import { findQemu } from './binary.js'
 import { InfrastructureError, SavedVmError } from './errors.js'
-import { type MachineExit, classifyExit, readConsoleTail } from './exit.js'
+import { classifyExit, type MachineExit, readConsoleTail } from './exit.js'
 import { restoreInto, saveDeviceState } from './migration.js'
 import { type QemuProcess, spawnQemu } from './process.js'
 import { QmpClient } from './qmp.js'
@@ -63,6 +63,11 @@ export interface Machine {
   readonly pid: number
   /** Resolves, never rejects, when QEMU has ended. */
   readonly exited: Promise<MachineExit>
+  /**
+   * Has the guest's PID 1 write each key to /proc/sysrq-trigger (Documentation/admin-guide/sysrq.rst), whatever the worker does. Nothing
+   * tells whether it did: what it prints is on the console.
+   */
+  sysrq(keys: string): void
   /** Ends the VM at once and waits for QEMU's end. Safe to call again. */
   kill(): Promise<void>
   /**
@@ -129,10 +134,16 @@ class QemuMachine implements Machine {
   ) {
     this.#process = qemuProcess
     this.channel = qemuProcess.channel
+    // A dead QEMU resets the stream; `exited` tells.
+    qemuProcess.sysrq.on('error', () => {})
     this.qmp = new QmpClient(qemuProcess.qmp)
     this.commandLine = qemuProcess.commandLine
     this.pid = qemuProcess.pid
     this.exited = this.#waitForExit()
+  }
+
+  sysrq(keys: string): void {
+    this.#process.sysrq.write(keys)
   }
 
   async kill(): Promise<void> {

@@ -25,7 +25,8 @@ export async function saveDeviceState(qmp: QmpClient, file: string, signal?: Abo
     await qmp.execute('stop')
     await qmp.execute('migrate', { uri: `exec:cat > ${quoted(partial)}` })
     await waitForMigration(qmp, SAVE_LIMIT_MS, signal)
-    if ((await stat(partial)).size === 0) throw new SavedVmError('QEMU wrote an empty state; is the disk full?')
+    if ((await stat(partial)).size === 0)
+      throw new SavedVmError('QEMU wrote an empty state; is the disk full?')
     await rename(partial, file)
   } catch (error) {
     await rm(partial, { force: true })

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { execa } from 'execa'
+
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
+import { execa } from 'execa'
 import { InfrastructureError } from './errors.js'
 
 /** A module to load, in the order that `planModules` gives. */
@@ -96,7 +97,8 @@ async function decompress(tool: string, packageName: string, path: string): Prom
   if (code === 'ENOENT') {
     throw new InfrastructureError(`${path}: needs ${tool} to be read: apt-get install ${packageName}`)
   }
-  if (failed) throw new InfrastructureError(`${path}: ${tool} failed: ${Buffer.from(stderr).toString('utf8').trim()}`)
+  if (failed)
+    throw new InfrastructureError(`${path}: ${tool} failed: ${Buffer.from(stderr).toString('utf8').trim()}`)
   return Buffer.from(stdout)
 }
 
@@ -109,7 +111,10 @@ function parseDep(text: string): Map<string, Dependency> {
   const dependencies = new Map<string, Dependency>()
   for (const line of lines(text)) {
     const [path = '', needs = ''] = line.split(':')
-    const names = needs.split(' ').filter((need) => need !== '').map(moduleName)
+    const names = needs
+      .split(' ')
+      .filter((need) => need !== '')
+      .map(moduleName)
     dependencies.set(moduleName(path), { path, needs: names })
   }
   return dependencies

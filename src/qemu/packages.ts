@@ -9,7 +9,12 @@ const PARTIAL_PACKAGES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Dependencies of vitest that only its host half loads. */
-const HOST_ONLY_PACKAGES: ReadonlySet<string> = new Set(['picomatch', 'tinyglobby', 'tinyexec', 'why-is-node-running'])
+const HOST_ONLY_PACKAGES: ReadonlySet<string> = new Set([
+  'picomatch',
+  'tinyglobby',
+  'tinyexec',
+  'why-is-node-running',
+])
 
 const LEFT_OUT = /\.(map|md|markdown|d\.[cm]?ts|ts|flow|txt)$|(^|\/)(LICENSE|CHANGELOG|README|AUTHORS)[^/]*$/i
 
@@ -46,7 +51,9 @@ async function locate(from: string, name: string): Promise<{ folder: string; man
     if (text !== null) return { folder: await realpath(candidate), manifest: JSON.parse(text) as PackageJson }
     if (folder === dirname(folder)) break
   }
-  throw new InfrastructureError(`the package ${name} is not installed (looked from ${from} upward): run npm ci`)
+  throw new InfrastructureError(
+    `the package ${name} is not installed (looked from ${from} upward): run npm ci`,
+  )
 }
 
 async function filesOf(folder: string, name: string): Promise<string[]> {

@@ -6,11 +6,12 @@ import { InfrastructureError } from './errors.js'
 
 const STDERR_TAIL_CHARS = 8192
 
-/** A QEMU process with its two inherited sockets. */
+/** A QEMU process with its inherited sockets. */
 export interface QemuProcess {
   readonly pid: number
   readonly qmp: Duplex
   readonly channel: Duplex
+  readonly sysrq: Duplex
   readonly commandLine: string
   /** Resolves, never rejects, when the process is gone. */
   readonly ended: Promise<ProcessEnd>
@@ -31,14 +32,14 @@ let cleansUp = false
 let warned = false
 
 /**
- * Starts QEMU with QMP on descriptor 3 and the channel on 4: both are socket pairs, so that no socket file exists. It dies with this
+ * Starts QEMU with QMP on descriptor 3, the channel on 4 and sysrq keys on 5: all socket pairs, so that no socket file exists. It dies with this
  * process whatever kills it (PR_SET_PDEATHSIG through setpriv), and is in a session of its own: Ctrl-C reaches gmem alone,
  * which then ends its VMs in order. Throws InfrastructureError where it cannot be started.
  */
 export function spawnQemu(path: string, args: readonly string[]): QemuProcess {
   const [program, ...programArgs] = [...deathSignalWrapper(), path, ...args]
   const child = execa(program ?? path, programArgs, {
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
     buffer: false,
     reject: false,
     detached: true,
@@ -49,14 +50,23 @@ export function spawnQemu(path: string, args: readonly string[]): QemuProcess {
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     stderrTail = (stderrTail + text).slice(-STDERR_TAIL_CHARS)
   })
-  const [, , , qmp, channel] = child.stdio as (Duplex | null)[]
-  if (child.pid === undefined || !qmp || !channel) throw new InfrastructureError(`QEMU cannot be started: ${path}`)
+  const [, , , qmp, channel, sysrq] = child.stdio as (Duplex | null)[]
+  if (child.pid === undefined || !qmp || !channel || !sysrq)
+    throw new InfrastructureError(`QEMU cannot be started: ${path}`)
   const ended = child.then(({ exitCode, signal }) => {
     running.delete(qemuProcess)
     return { exitCode: exitCode ?? null, signal: signal ?? null, stderrTail }
   })
   const commandLine = [path, ...args].map(quoteForShell).join(' ')
-  const qemuProcess: QemuProcess = { pid: child.pid, qmp, channel, commandLine, ended, kill: () => child.kill('SIGKILL') }
+  const qemuProcess: QemuProcess = {
+    pid: child.pid,
+    qmp,
+    channel,
+    sysrq,
+    commandLine,
+    ended,
+    kill: () => child.kill('SIGKILL'),
+  }
   running.add(qemuProcess)
   cleanUpAtExit()
   return qemuProcess

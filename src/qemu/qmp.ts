@@ -91,20 +91,21 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
   }
 
   #dispatch(message: QmpMessage): void {
-    if (message.QMP !== undefined) return this.#greet()
-    if (message.event !== undefined) {
-      const event: QmpEvent = { event: message.event, data: message.data ?? {} }
-      this.#events.push(event)
-      if (this.#events.length > EVENTS_KEPT_MAX) this.#events.shift()
-      this.emit('event', event)
-      return
-    }
+    if (message.QMP !== undefined) this.#greet()
+    if (message.event !== undefined) this.#record({ event: message.event, data: message.data ?? {} })
     const pending = message.id === undefined ? undefined : this.#take(message.id)
-    if (pending === undefined) return
-    if (message.error === undefined) return pending.resolve(message.return)
-    pending.reject(
-      new QmpError(`QEMU refused ${pending.command}: ${message.error.desc}`, message.error.class),
-    )
+    if (message.error === undefined) {
+      pending?.resolve(message.return)
+    } else {
+      const text = `QEMU refused ${pending?.command}: ${message.error.desc}`
+      pending?.reject(new QmpError(text, message.error.class))
+    }
+  }
+
+  #record(event: QmpEvent): void {
+    this.#events.push(event)
+    if (this.#events.length > EVENTS_KEPT_MAX) this.#events.shift()
+    this.emit('event', event)
   }
 
   #take(id: number): Pending | undefined {

@@ -13,8 +13,8 @@ import type { Initramfs } from './initramfs.js'
 import {
   DEFAULT_MEMORY,
   type Machine,
-  machineArguments,
   type MachineOptions,
+  machineArguments,
   type SavedState,
   startMachine,
 } from './machine.js'
@@ -66,7 +66,11 @@ export async function discardSaved(saved: SavedState): Promise<void> {
   await rm(saved.folder, { recursive: true, force: true })
 }
 
-async function findOrSave(key: string, options: SavedVmOptions, machine: MachineOptions): Promise<SavedState> {
+async function findOrSave(
+  key: string,
+  options: SavedVmOptions,
+  machine: MachineOptions,
+): Promise<SavedState> {
   const root = join(options.cacheDir, 'saved')
   await mkdir(root, { recursive: true })
   const state = savedState(root, key)
@@ -163,10 +167,22 @@ function toMachineOptions(kernel: KernelImage, options: SavedVmOptions): Machine
  * The boot id stands for the host's processor and kernel, and for the RAM file's pages having reached the disk: nobody waits for them (fsync),
  * so a state must not outlive a crash of the host.
  */
-async function savedKey(kernel: KernelImage, options: SavedVmOptions, machine: MachineOptions): Promise<string> {
+async function savedKey(
+  kernel: KernelImage,
+  options: SavedVmOptions,
+  machine: MachineOptions,
+): Promise<string> {
   const [qemu, bootId] = await Promise.all([findQemu(), readFile('/proc/sys/kernel/random/boot_id', 'utf8')])
   const args = qemuArguments({ ...machineArguments(machine), initrd: '', consoleFile: '' })
-  const parts = [FORMAT_VERSION, kernel.key, options.initramfs.hash, qemu.path, qemu.version, bootId.trim(), ...args]
+  const parts = [
+    FORMAT_VERSION,
+    kernel.key,
+    options.initramfs.hash,
+    qemu.path,
+    qemu.version,
+    bootId.trim(),
+    ...args,
+  ]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32)
 }
 

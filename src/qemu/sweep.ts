@@ -8,11 +8,19 @@ const DAY_MS = 24 * 60 * 60 * 1000
  * Bounds a cache folder: deletes all but the `keep` most recently used entries whose names end in `suffix`, those unused for `days`, and
  * what dead processes left half written.
  */
-export async function sweepOldest(folder: string, suffix: string, keep: number, days = Infinity): Promise<void> {
+export async function sweepOldest(
+  folder: string,
+  suffix: string,
+  keep: number,
+  days = Infinity,
+): Promise<void> {
   const names = await readdir(folder).catch(() => [])
   const candidates = names.filter((name) => name.endsWith(suffix) && !name.endsWith('.partial'))
   const entries = await Promise.all(
-    candidates.map(async (name) => ({ name, usedMs: (await stat(join(folder, name)).catch(() => null))?.mtimeMs ?? 0 })),
+    candidates.map(async (name) => ({
+      name,
+      usedMs: (await stat(join(folder, name)).catch(() => null))?.mtimeMs ?? 0,
+    })),
   )
   const doomed = [...names.filter(isLeftover), ...selectOld(entries, keep, Date.now() - days * DAY_MS)]
   await Promise.all(doomed.map((name) => rm(join(folder, name), { recursive: true, force: true })))
@@ -25,7 +33,9 @@ export function selectOld(
   oldestMs: number,
 ): string[] {
   const youngestFirst = [...entries].sort((a, b) => b.usedMs - a.usedMs)
-  return youngestFirst.filter(({ usedMs }, index) => index >= keep || usedMs < oldestMs).map(({ name }) => name)
+  return youngestFirst
+    .filter(({ usedMs }, index) => index >= keep || usedMs < oldestMs)
+    .map(({ name }) => name)
 }
 
 /** Whether a name is `….PID.partial` of a process that is gone: it was killed while it wrote. */

@@ -20,12 +20,12 @@ import { QmpClient } from './qmp.js'
  * ("failed to set MSR 0x10a").
  */
 const HOST_CPUS = ['host', 'host,-arch-capabilities'] as const
-const TRIAL_LIMIT_MS = 30_000
+const TRIAL_LIMIT_MS = 20_000
 const TRIAL_MEMORY = mib(256)
 
 /** What QEMU can get from the host's /dev/kvm. */
 export type HostKvm =
-  | { readonly cpu: string; readonly nested: boolean }
+  | { readonly cpu: string; readonly nested: boolean; readonly error: null }
   | { readonly cpu: null; readonly error: string; readonly nested: false }
 
 /** How a VM in a VM went. */
@@ -40,13 +40,8 @@ export interface TrialResult {
  * KVM_GET_SUPPORTED_CPUID's, not the processor's.
  */
 export async function probeHostKvm(): Promise<HostKvm> {
-  let error = ''
-  for (const cpu of HOST_CPUS) {
-    const probe = await probeCpu(cpu)
-    if (probe.cpu !== null) return probe
-    error = probe.error
-  }
-  return { cpu: null, error, nested: false }
+  const full = await probeCpu(HOST_CPUS[0])
+  return full.cpu === null ? await probeCpu(HOST_CPUS[1]) : full
 }
 
 async function probeCpu(cpu: string): Promise<HostKvm> {
@@ -59,7 +54,7 @@ async function probeCpu(cpu: string): Promise<HostKvm> {
     await qmp.negotiate()
     const answer = await qmp.execute('query-cpu-model-expansion', { type: 'full', model: { name: 'host' } })
     const { props } = (answer as { model: { props: Record<string, unknown> } }).model
-    return { cpu, nested: props.svm === true || props.vmx === true }
+    return { cpu, nested: props.svm === true || props.vmx === true, error: null }
   } catch (error) {
     qemu.kill()
     const { stderrTail } = await qemu.ended
@@ -90,7 +85,14 @@ export async function bootTrial(
   const folder = await mkdtemp(join(tmpdir(), `gmem-${process.pid}-trial-`))
   try {
     const consoleFile = join(folder, 'console')
-    const options = { kernel, initramfs: initramfs.file, accelerator, memory: TRIAL_MEMORY, cpus: 1, consoleFile }
+    const options = {
+      kernel,
+      initramfs: initramfs.file,
+      accelerator,
+      memory: TRIAL_MEMORY,
+      cpus: 1,
+      consoleFile,
+    }
     const machine = await startMachine(options)
     const limit = new AbortController()
     const timeout = sleep(TRIAL_LIMIT_MS, undefined, { signal: limit.signal }).catch(() => {})
@@ -111,5 +113,8 @@ export function parseTrial(console: string): TrialResult {
   const failure = /^gmem-trial: failed: (.*?)\r?$/m.exec(console)?.[1]
   if (failure !== undefined) return { outcome: 'refused', details: `in a VM, ${failure}` }
   const lastLine = console.trimEnd().split('\n').at(-1)?.trim() ?? ''
-  return { outcome: 'unclear', details: lastLine === '' ? 'the VM printed nothing' : `its last words: ${lastLine}` }
+  return {
+    outcome: 'unclear',
+    details: lastLine === '' ? 'the VM printed nothing' : `its last words: ${lastLine}`,
+  }
 }

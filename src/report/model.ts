@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isAbsolute, relative } from 'node:path'
 import type { SerializedError, TestCase, TestModule, TestSuite } from 'vitest/node'
-import type { FailureKind, Position, ReportedError, ReportedSplat, TestResult } from './schema.js'
-import { hexBigints, stripAnsi } from './values.js'
-
-type ParsedStack = NonNullable<SerializedError['stacks']>[number]
-
-type KnownIssue = NonNullable<TestResult['knownIssue']>
+import type { KnownIssueReport } from '../testing/known-issue.js'
+import { projectPath, readableMessage, reportedError } from './reported-error.js'
+import type { FailureKind, ReportedError, ReportedSplat, TestResult } from './schema.js'
 
 /** What the tests and the pool leave in task.meta; every field is plain data that travelled through two channels. */
 interface TestMeta {
   skipReason?: string
-  knownIssue?: KnownIssue
-  trace?: readonly string[]
+  knownIssue?: KnownIssueReport
+  trace?: string[]
   splats?: ReportedSplat[]
   flaky?: boolean
   failure?: FailureKind
@@ -22,7 +18,10 @@ interface TestMeta {
 export type TestFilter = RegExp | undefined
 
 const WHOLE_FILE = '(the whole file)'
-const NOT_RUN: ReportedError = { name: 'NotRun', message: 'did not run: the run ended before it' }
+const NOT_RUN: ReportedError = {
+  name: 'NotRun',
+  message: 'no result came: the worker of its file died, before this test or during it',
+}
 const CUT_SHORT = 'the run was stopped before this test had a result'
 
 /** How to read vitest's entities. `cutShort`: the run was stopped, so that a test without a result is no failure. */
@@ -78,7 +77,8 @@ export function testResult(test: TestCase, reading: Reading): TestResult {
     return { ...base, status: 'failed', failure: 'not-run', error: NOT_RUN }
   }
   const errors = reportedErrors(outcome.errors ?? [], test.module, root, meta.trace)
-  const flaky = (meta.flaky ?? diagnostic?.flaky) === true
+  const flaky =
+    meta.flaky || diagnostic?.flaky || outcome.errors?.some(({ name }) => name === 'FlakyDeath') === true
   if (outcome.state === 'failed') {
     const failure = failureKind(meta, outcome.errors)
     return { ...base, status: 'failed', failure, ...errors, ...(flaky && { flaky }) }
@@ -94,36 +94,11 @@ export function unstartedFile(file: string, cutShort: boolean): TestResult {
   return { ...base, status: 'failed', failure: 'not-run', error: { name: 'NotRun', message } }
 }
 
-/** `tests/kernel/x.test.ts`: as short as it is unambiguous. */
-export function projectPath(file: string, root: string): string {
-  const path = relative(root, file)
-  return path.startsWith('..') || isAbsolute(path) ? file : path
-}
-
-/** An error of vitest's as plain data. `module` tells which of its frames is the test's own. */
-export function reportedError(
-  error: SerializedError,
-  module: TestModule | undefined,
-  root: string,
-): ReportedError {
-  const stacks = error.stacks ?? []
-  const own =
-    stacks.find((frame) => frame.file === module?.moduleId) ?? stacks.find((frame) => isOurs(frame, root))
-  const { diff } = error as { diff?: string }
-  return {
-    name: error.name ?? 'Error',
-    message: readableMessage(error.message),
-    ...(diff && isWorthShowing(diff) && { diff: hexBigints(stripAnsi(diff)) }),
-    ...(own && { at: position(own, root) }),
-    ...(stacks.length > 0 && { stack: stacks.map((frame) => frameLine(frame, root)).join('\n') }),
-  }
-}
-
 function reportedErrors(
   errors: readonly SerializedError[],
   module: TestModule,
   root: string,
-  trace: readonly string[] | undefined,
+  trace: string[] | undefined,
 ): { error?: ReportedError; otherErrors?: ReportedError[] } {
   const [first, ...others] = errors.map((error) => reportedError(error, module, root))
   if (!first) return {}
@@ -152,8 +127,9 @@ function reportedSplat({
   }
 }
 
-function reportedIssue({ id, symptom, expected, kernels, seen }: KnownIssue): KnownIssue {
-  return { id, symptom, ...(expected && { expected }), ...(kernels && { kernels }), ...(seen && { seen }) }
+function reportedIssue(issue: KnownIssueReport): NonNullable<TestResult['knownIssue']> {
+  const { id, symptom, expected, kernels, seen } = issue
+  return { id, symptom, expected, seen: readableMessage(seen), ...(kernels && { kernels: [...kernels] }) }
 }
 
 function isSelected(test: TestCase, filter: TestFilter): boolean {
@@ -167,16 +143,16 @@ function skipReason(test: TestCase, meta: TestMeta, note: string | undefined): s
   return 'skipped in the source (test.skip, or test.only on another one) without a reason'
 }
 
+/** By the classes of the errors: the pool and src/testing name them so that this can be told. */
 function failureKind(meta: TestMeta, errors: readonly SerializedError[]): FailureKind {
   if (meta.failure) return meta.failure
-  const names = errors.map((error) => error.name)
-  if (names.includes('GuestDied')) return 'death'
+  const names = errors.map((error) => error.name ?? '')
+  if (names.some((name) => name === 'GuestDied' || name === 'FlakyDeath')) return 'death'
   if (names.includes('GuestHang')) return 'hang'
   if (names.includes('TestTimeoutError')) return 'timeout'
   if (errors.some((error) => /^(Test|Hook) timed out in \d+ ?ms/.test(error.message))) return 'timeout'
-  if (names.length > 0 && names.every((name) => name === 'KernelSplat')) return 'splat'
-  if (names.length > 0 && names.every((name) => name === 'KernelSplat' || name === 'ResourceLeak'))
-    return 'leak'
+  if (names.length > 0 && names.every((name) => /Splat/.test(name))) return 'splat'
+  if (names.length > 0 && names.every((name) => /Splat|Leak/.test(name))) return 'leak'
   return 'assertion'
 }
 
@@ -215,34 +191,6 @@ function hookFailures(entity: TestSuite | TestModule, name: string, { root }: Re
       ...reportedErrors(errors, module, root, undefined),
     },
   ]
-}
-
-/** Without what vitest adds for people who test web pages. */
-function readableMessage(message: string): string {
-  return hexBigints(stripAnsi(message))
-    .replace(/ \/\/ Object\.is equality$/, '')
-    .replace(/(timed out in \d+ ?ms\.)\nIf this is a long-running [\s\S]*/, '$1')
-}
-
-/** A diff of one line against one line says nothing that `expected A to be B` has not said. */
-function isWorthShowing(diff: string): boolean {
-  const lines = stripAnsi(diff)
-    .split('\n')
-    .filter((line) => line.trim() !== '' && !/^(- Expected|\+ Received)/.test(line))
-  return lines.length > 2
-}
-
-function isOurs(frame: ParsedStack, root: string): boolean {
-  return frame.file.startsWith(`${root}/`) && !/\/(node_modules|dist)\//.test(frame.file)
-}
-
-function position(frame: ParsedStack, root: string): Position {
-  return { file: projectPath(frame.file, root), line: frame.line, column: frame.column }
-}
-
-function frameLine(frame: ParsedStack, root: string): string {
-  const place = `${projectPath(frame.file, root)}:${frame.line}:${frame.column}`
-  return frame.method ? `at ${frame.method} (${place})` : `at ${place}`
 }
 
 function roundMs(ms: number): number {

@@ -23,11 +23,7 @@ export function probeLines(target: TargetInfo, stream: { isTTY?: boolean; column
       : colours.red(`/dev/kvm: ${target.kvmError}`),
     ...section('VM types', vmTypeTable(target.vmTypes, colours), colours),
     ...section('capabilities that guest_memfd needs', capabilityTable(ours), colours),
-    ...section(
-      'ioctls',
-      Object.entries(target.ioctls).map(([name, known]) => yesNo(name, known, colours)),
-      colours,
-    ),
+    ...section('ioctls', ioctlLines(target.ioctls, colours), colours),
     ...section('memory', memoryLines(target, colours), colours),
     ...section(
       `${others.length} other capabilities`,
@@ -67,6 +63,12 @@ function capabilityTable(entries: readonly (readonly [string, number])[]): strin
     entries.map(([name, value]) => [`KVM_CAP_${name}`, `0x${(value >>> 0).toString(16)}`]),
     ['left', 'right'],
   )
+}
+
+/** The probe also tries an ioctl that nobody has: worth a line only where the kernel claims to know it. */
+function ioctlLines(ioctls: Readonly<Record<string, boolean>>, colours: Colours): string[] {
+  const shown = Object.entries(ioctls).filter(([name, known]) => known || /^KVM_|: KVM_/.test(name))
+  return shown.map(([name, known]) => yesNo(name, known, colours))
 }
 
 function memoryLines({ tdp, thp, hugetlbFree, numaNodes }: TargetInfo, colours: Colours): string[] {

@@ -9,7 +9,8 @@ import type {
 } from 'vitest/node'
 import type { TargetEvent, TargetInfo } from './events.js'
 import { exitCodeOf } from './exit-code.js'
-import { moduleResults, projectPath, reportedError, type TestFilter, unstartedFile } from './model.js'
+import { moduleResults, type TestFilter, unstartedFile } from './model.js'
+import { projectPath, reportedError } from './reported-error.js'
 import type { RunError, RunResult, TargetResult, TestResult } from './schema.js'
 
 export interface RecorderOptions {
@@ -196,7 +197,8 @@ export class RunRecorder implements Reporter {
   #runError(error: SerializedError): RunError {
     const reported = reportedError(error, undefined, this.options.root)
     if (error.name === 'GuestHang') return { kind: 'deadline', error: reported }
-    const isOfTests = error.name === 'GuestDied' || 'VITEST_TEST_PATH' in error
+    const isWorkerDeath = /^\[vitest-pool\]: Worker forks /.test(error.message)
+    const isOfTests = error.name === 'GuestDied' || isWorkerDeath || 'VITEST_TEST_PATH' in error
     return { kind: isOfTests ? 'unhandled' : 'infrastructure', error: reported }
   }
 

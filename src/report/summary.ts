@@ -16,7 +16,8 @@ export function lastLine(run: RunResult): string {
 
 /** All that is said at the end, the last line included. */
 export function summaryLines(run: RunResult, colours: Colours, columns: number): string[] {
-  const context = { colours, columns }
+  const width = Math.max(0, ...run.targets.map((target) => target.id.length))
+  const context = { colours, columns, name: (target: TargetResult) => target.id.padEnd(width) }
   return [
     '',
     ...targetTable(run, context),
@@ -32,12 +33,12 @@ export function summaryLines(run: RunResult, colours: Colours, columns: number):
     ),
     ...section(
       'flaky',
-      run.targets.flatMap((target) => flakyLines(target)),
+      run.targets.flatMap((target) => flakyLines(target, context)),
       context,
     ),
     ...section(
       'slowest files',
-      run.targets.flatMap((target) => slowLines(target)),
+      run.targets.flatMap((target) => slowLines(target, context)),
       context,
     ),
     ...section(
@@ -69,6 +70,8 @@ export function groupSkips(target: TargetResult): { reason: string; count: numbe
 interface Context {
   readonly colours: Colours
   readonly columns: number
+  /** A target's id, as wide as the widest. */
+  readonly name: (target: TargetResult) => string
 }
 
 /** Where the terminal is too narrow, columns that the headers above have already told go first. */
@@ -125,44 +128,49 @@ function section(title: string, lines: readonly string[], { colours }: Context):
   return lines.length === 0 ? [] : ['', colours.bold(title), ...indented(lines, '  ')]
 }
 
-function skipLines(target: TargetResult, { columns }: Context): string[] {
+function skipLines(target: TargetResult, { columns, name }: Context): string[] {
   const groups = groupSkips(target)
   const width = String(groups[0]?.count ?? 0).length
   const lines = groups.slice(0, SKIP_REASONS_MAX).flatMap(({ reason, count }) => {
-    const head = `${target.id}  ${String(count).padStart(width)} skipped: `
+    const head = `${name(target)}  ${String(count).padStart(width)} skipped: `
     return hanging(head, reason, columns - 2)
   })
   const left = groups.slice(SKIP_REASONS_MAX).reduce((sum, group) => sum + group.count, 0)
-  return left === 0 ? lines : [...lines, `${target.id}  ${left} more for other reasons: see result.json`]
+  return left === 0 ? lines : [...lines, `${name(target)}  ${left} more for other reasons: see result.json`]
 }
 
-function knownLines(target: TargetResult, { colours, columns }: Context): string[] {
+function knownLines(target: TargetResult, { colours, columns, name }: Context): string[] {
   const known = target.tests.filter((test) => test.status === 'known-issue')
   return [...groupBy(known, (test) => test.knownIssue?.id ?? '?')].flatMap(([id, tests]) => {
     const symptom = tests[0]?.knownIssue?.symptom ?? ''
     const times = tests.length > 1 ? ` (${plural(tests.length, 'test')})` : ''
-    return hanging(`${target.id}  ${colours.yellow(id)}  `, symptom + times, columns - 2)
+    return hanging(`${name(target)}  ${colours.yellow(id)}  `, symptom + times, columns - 2)
   })
 }
 
-function flakyLines(target: TargetResult): string[] {
+function flakyLines(target: TargetResult, { columns, name }: Context): string[] {
   return target.tests
     .filter((test) => test.flaky)
-    .map((test) => `${target.id}  ${basename(test.file)}  ${test.name}: ${test.status} when tried again`)
+    .flatMap((test) => {
+      const text = `${test.name}: ${test.status} when tried again`
+      return hanging(`${name(target)}  ${basename(test.file)}  `, text, columns - 2)
+    })
 }
 
-function slowLines(target: TargetResult): string[] {
+function slowLines(target: TargetResult, { name }: Context): string[] {
   return [...target.files]
     .sort((a, b) => b.durationMs - a.durationMs)
     .slice(0, SLOW_FILES_MAX)
     .filter((file) => file.durationMs >= SLOW_FILE_MS)
-    .map((file) => `${target.id}  ${seconds(file.durationMs)}  ${basename(file.file)}`)
+    .map((file) => `${name(target)}  ${seconds(file.durationMs)}  ${basename(file.file)}`)
 }
 
-function failedLines(target: TargetResult, { colours, columns }: Context): string[] {
+function failedLines(target: TargetResult, { colours, columns, name }: Context): string[] {
   return target.tests
     .filter((test) => test.status === 'failed')
-    .flatMap((test) => hanging(`${colours.red('✗')} ${target.id}  ${place(test)}  `, test.name, columns - 2))
+    .flatMap((test) =>
+      hanging(`${colours.red('✗')} ${name(target)}  ${place(test)}  `, test.name, columns - 2),
+    )
 }
 
 function place(test: TestResult): string {

@@ -182,7 +182,13 @@ export class TerminalReporter implements Reporter {
     this.#printed.add(key)
     const { root } = this.recorder.options
     const { colours, columns } = this.screen
-    const context = { target, root, colours, columns, seenSplats: this.#seenSplats }
+    const context = {
+      target: target.padEnd(this.#width),
+      root,
+      colours,
+      columns,
+      seenSplats: this.#seenSplats,
+    }
     this.screen.print(failureLines(result, context))
   }
 

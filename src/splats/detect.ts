@@ -14,6 +14,7 @@ const HEAD_LINES_MAX = 1200
 const BANNER_LINES_MAX = 4
 
 const CUT = /^-{4,}\[ cut here \]-{4,}$/
+const CALL_TRACE = /^Call [Tt]race:/
 const BANNER = /^={20,}$/
 const END = /^---\[ end (?:trace|Kernel panic)/
 /** gmem's own marks on the console, where nothing else tells them from the kernel's words. */
@@ -35,9 +36,9 @@ export class SplatDetector {
   readonly #closed = new Map<string, Report>()
   #done: Splat[] = []
 
-  /** Whether a report has begun whose end was not seen. */
+  /** Whether a report has begun and certainly goes on. */
   get busy(): boolean {
-    return this.#open.size > 0
+    return [...this.#open.values()].some((report) => !report.settled)
   }
 
   push(line: LogLine): void {
@@ -122,7 +123,7 @@ export class SplatDetector {
     if (header !== null) report.name(header.pattern, header.facts)
     if (header?.pattern.kind === 'panic') report.fatal = true
     report.append(line, text)
-    if (/^Call [Tt]race:/.test(text)) report.phase = 'trace'
+    if (CALL_TRACE.test(text)) report.phase = 'trace'
     else if (this.#isEnd(report, text) || header?.pattern.form === 'line') this.#close(line.caller)
   }
 
@@ -141,7 +142,8 @@ export class SplatDetector {
       return
     }
     report.append(line, text)
-    report.phase = isTraceLine(text) || /^Call [Tt]race:/.test(text) ? 'trace' : 'after'
+    report.phase =
+      text === ' </TASK>' ? 'after' : isTraceLine(text) || CALL_TRACE.test(text) ? 'trace' : report.phase
     const header = form === 'oom' ? matchHeader(text) : null
     if (header?.pattern.kind === 'OOM') report.name(header.pattern, header.facts)
     if (this.#isEnd(report, text) || header?.pattern.kind === 'OOM') this.#close(line.caller)

@@ -4,8 +4,8 @@ import { type KmsgRecord, parseKmsgRecord } from './kmsg.js'
 
 /** More than the longest record: kernel/printk gives PRINTK_MESSAGE_MAX, 2048 bytes, escapes included. */
 const RECORD_BYTES_MAX = 8192
-/** Of a mark; a write beyond PRINTKRB_RECORD_MAX, 1024 bytes, is EINVAL. */
-const MARK_BYTES_MAX = 900
+/** Of a mark. Longer ones cost: the serial console takes some 3 µs a character under TCG. (Beyond 1024 bytes: EINVAL.) */
+const MARK_CHARS_MAX = 120
 
 /** Reads /dev/kmsg as it grows, without blocking, and writes marks into it. Inside the guest only. */
 export class KmsgFollower {
@@ -27,8 +27,20 @@ export class KmsgFollower {
     return this.#nextSeq
   }
 
-  /** All records since the last call. Costs one read(2) a record and one for the end. */
+  /** All records since the last call. */
   drain(): KmsgRecord[] {
+    return this.#drainTo(null)
+  }
+
+  /**
+   * Writes a mark and returns all records before it. Cheaper than `drain`: that it is complete shows in the mark itself, not in an
+   * EAGAIN, which Node makes an exception of (1.2 ms under TCG).
+   */
+  drainToMark(text: string): KmsgRecord[] {
+    return this.#drainTo(this.mark(text))
+  }
+
+  #drainTo(mark: string | null): KmsgRecord[] {
     const records: KmsgRecord[] = []
     for (;;) {
       const size = this.#read()
@@ -38,6 +50,7 @@ export class KmsgFollower {
       // Records that are overwritten before they are read are missing from the sequence.
       if (this.#nextSeq > 0) this.#lost += Math.max(0, record.seq - this.#nextSeq)
       this.#nextSeq = record.seq + 1
+      if (record.text === mark && record.facility !== 0) return records
       records.push(record)
     }
   }
@@ -49,10 +62,13 @@ export class KmsgFollower {
     return lost
   }
 
-  /** Writes `gmem: TEXT` into the log and so, at level info, onto the console. Newlines become spaces. */
-  mark(text: string): void {
-    const line = Buffer.from(`<6>gmem: ${text.replace(/\s+/g, ' ')}`)
-    writeSync(this.#writer, line.subarray(0, MARK_BYTES_MAX))
+  /** Writes `gmem: TEXT` into the log and so, at level info, onto the console. Returns it: one line, printable ASCII. */
+  mark(text: string): string {
+    const line = `gmem: ${text.replace(/\s+/g, ' ').replace(/[^ -~]/g, '?')}`
+      .slice(0, MARK_CHARS_MAX)
+      .trimEnd()
+    writeSync(this.#writer, `<6>${line}`)
+    return line
   }
 
   close(): void {

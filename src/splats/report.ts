@@ -37,6 +37,11 @@ export class Report {
     this.lastTimeUs = first.timeUs
   }
 
+  /** Whether nothing more has to come: stack traces without an end mark end with the task's stack. */
+  get settled(): boolean {
+    return this.phase === 'after' && this.pattern?.form === 'trace' && !INTERRUPTED.has(this.pattern.kind)
+  }
+
   get lineCount(): number {
     return this.#lines.length + this.#omitted
   }

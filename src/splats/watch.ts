@@ -2,7 +2,7 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { foldSplats, SplatDetector } from './detect.js'
 import type { KmsgFollower } from './follow.js'
-import { linesOfRecord } from './kmsg.js'
+import { type KmsgRecord, linesOfRecord } from './kmsg.js'
 import { newTrouble, taintSplat } from './taint.js'
 import { isSplat, type Splat } from './types.js'
 
@@ -59,25 +59,23 @@ export class TroubleWatch {
 
   /** Starts a test's window. Returns what came after the end of the one before: no window holds it. */
   begin(test: WatchedTest): Splat[] {
-    const between = this.#collect()
+    this.#count += 1
+    const comm = `gmem-t${this.#count}`
+    const between = this.#collect(`test start ${test.id} ${test.name}`, '')
+    this.#tests.set(comm, test)
+    this.#tests.delete(`gmem-t${this.#count - TESTS_REMEMBERED}`)
+    this.#comm = comm
+    if (this.#commFile !== null) writeSync(this.#commFile, comm)
     this.#taint = this.#readTaint()
     this.resetWarnOnce()
-    this.#count += 1
-    this.#comm = `gmem-t${this.#count}`
-    this.#tests.set(this.#comm, test)
-    if (this.#tests.size > TESTS_REMEMBERED) this.#tests.delete(`gmem-t${this.#count - TESTS_REMEMBERED}`)
-    if (this.#commFile !== null) writeSync(this.#commFile, this.#comm)
-    this.follower.mark(`test start ${test.id} ${test.name}`)
     return between
   }
 
   /** Ends the window and returns what the kernel complained about in it, each fingerprint once. */
   end(): Splat[] {
-    const id = this.#tests.get(this.#comm)?.id ?? ''
-    const splats = this.#collect()
+    const splats = this.#collect(`test end ${this.#tests.get(this.#comm)?.id ?? ''}`, this.#comm)
     const rose = newTrouble(this.#taint, this.#readTaint())
     if (rose.length > 0 && !splats.some(isSplat)) splats.push(taintSplat(rose, this.follower.nextSeq))
-    this.follower.mark(`test end ${id}`)
     return splats
   }
 
@@ -91,26 +89,25 @@ export class TroubleWatch {
       if (file !== null) closeSync(file)
   }
 
-  #collect(): Splat[] {
-    this.#read()
+  #collect(mark: string, current: string): Splat[] {
+    this.#read(this.follower.drainToMark(mark))
     for (let waited = 0; this.#detector.busy && waited < this.#settleMs; waited += SETTLE_STEP_MS) {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SETTLE_STEP_MS)
-      this.#read()
+      this.#read(this.follower.drain())
     }
-    const splats = foldSplats(this.#detector.flush()).map((splat) => this.#attribute(splat))
+    const splats = foldSplats(this.#detector.flush()).map((splat) => this.#attribute(splat, current))
     const lost = this.follower.takeLost()
     return lost === 0 ? splats : [...splats, lostLog(lost, this.follower.nextSeq)]
   }
 
-  #read(): void {
-    for (const record of this.follower.drain())
-      for (const line of linesOfRecord(record)) this.#detector.push(line)
+  #read(records: readonly KmsgRecord[]): void {
+    for (const record of records) for (const line of linesOfRecord(record)) this.#detector.push(line)
   }
 
   /** Threads keep the name that their creator had, so a late report still names its test. */
-  #attribute(splat: Splat): Splat {
+  #attribute(splat: Splat, current: string): Splat {
     const comm = splat.task?.comm ?? ''
-    const test = comm === this.#comm ? undefined : this.#tests.get(comm)
+    const test = comm === current ? undefined : this.#tests.get(comm)
     return test === undefined ? splat : { ...splat, earlierTest: test.id }
   }
 

@@ -3,6 +3,7 @@
 export { afterAll, afterEach, beforeAll, beforeEach, describe } from 'vitest'
 export { bytes, gib, gpa, gpaAdd, hex, kib, mib, PAGE_SIZE, pages } from '../units.js'
 export type { GmemContext } from './context.js'
+export { hypercalls } from './hypercalls.js'
 export { type KnownIssue, KnownIssueGoneError, type KnownIssueReport } from './known-issue.js'
 export {
   type RecordedError,
@@ -35,3 +36,4 @@ export {
 export { probeTarget } from './probe-target.js'
 export type { TargetInfo, VmTypeInfo } from './target.js'
 export { type CaseBody, cases, type GmemTest, type GmemTestBody, type GmemTestOptions, test } from './test.js'
+export { warmUp } from './warm-up.js'

@@ -13,6 +13,8 @@ export interface TestInfo {
   readonly knownIssue: string | null
   /** The test's own limit in ms, scaled: it is over a little later, whatever it does. */
   readonly timeoutMs: number
+  /** vitest's task.meta, live: what is put here reaches every reporter. */
+  readonly meta: Record<string, unknown>
 }
 
 /** An error in a form that survives JSON and another process. */
@@ -32,6 +34,8 @@ export interface TestResult {
   readonly reason?: string
   /** Of a test that passed because its known issue showed. */
   readonly knownIssue?: KnownIssueReport
+  /** The task.meta that the test ended with, put back when the result is replayed. */
+  readonly meta?: Readonly<Record<string, unknown>>
 }
 
 /** An Error that fails the test, or nothing. */

@@ -82,12 +82,14 @@ export function guestMemfd(type: VmTypeName = 'DEFAULT'): Need {
   )
 }
 
-function flagNeed(name: string, bit: bigint) {
-  return (type: VmTypeName = 'DEFAULT'): Need =>
-    need(`GUEST_MEMFD_FLAG_${name} on a ${type} VM`, (target) => {
-      const accepted = vmTypeInfo(target, type)?.guestMemfdFlags ?? 0
-      return (BigInt(accepted) & bit) === 0n ? 'KVM_CREATE_GUEST_MEMFD refuses it' : null
-    })
+function flagRefused(target: TargetInfo, type: VmTypeName, bit: bigint): Unmet {
+  const accepted = vmTypeInfo(target, type)?.guestMemfdFlags ?? 0
+  return (BigInt(accepted) & bit) === 0n ? 'KVM_CREATE_GUEST_MEMFD refuses it' : null
+}
+
+function flagNeed(name: string, bit: bigint): (type?: VmTypeName) => Need {
+  return (type = 'DEFAULT') =>
+    need(`GUEST_MEMFD_FLAG_${name} on a ${type} VM`, (target) => flagRefused(target, type, bit))
 }
 
 /** KVM_CREATE_GUEST_MEMFD accepts the flag, on a VM of a type (DEFAULT unless given). */
@@ -99,7 +101,9 @@ export const guestMemfdFlag = {
 /** Memslots that a guest_memfd backs on a DEFAULT VM, with a mapping that host and guest share (since 6.18). */
 export const sharedGuestMemfd: Need = need(
   'GUEST_MEMFD_FLAG_MMAP and INIT_SHARED on a DEFAULT VM',
-  (target) => guestMemfdFlag.mmap().unmet(target) ?? guestMemfdFlag.initShared().unmet(target),
+  (target) =>
+    flagRefused(target, 'DEFAULT', GUEST_MEMFD_FLAG_MMAP) ??
+    flagRefused(target, 'DEFAULT', GUEST_MEMFD_FLAG_INIT_SHARED),
 )
 
 /** KVM_PRE_FAULT_MEMORY works on a VM of `type`. */
@@ -166,5 +170,7 @@ export function kernelAtLeast(version: string): Need {
 
 /** The opposite of a need. */
 export function not(other: Need): Need {
-  return need(`no ${other.name}`, async (target) => ((await other.unmet(target)) === null ? 'the target has it' : null))
+  return need(`no ${other.name}`, async (target) =>
+    (await other.unmet(target)) === null ? 'the target has it' : null,
+  )
 }

@@ -73,17 +73,19 @@ function infoOf(vitest: TestContext, options: RunOptions): TestInfo {
     name: names.join(' > '),
     knownIssue: options.knownIssue?.id ?? null,
     timeoutMs: options.timeoutMs,
+    meta: task.meta as Record<string, unknown>,
   }
 }
 
 function replay(vitest: TestContext, recorded: TestResult): void {
+  Object.assign(vitest.task.meta, recorded.meta)
   if (recorded.status === 'skip') vitest.skip(recorded.reason)
   if (recorded.status === 'fail')
     throw reviveError(recorded.error ?? { name: 'Error', message: 'failed before' })
 }
 
 async function skipUnmet(vitest: TestContext, options: RunOptions, observer: TestObserver): Promise<void> {
-  const reason = firstUnmet(options.needs ?? [], probeTarget()) ?? undetectable(options, observer)
+  const reason = (await firstUnmet(options.needs ?? [], probeTarget())) ?? undetectable(options, observer)
   if (reason === null) return
   // JSON has task.meta, JUnit and TAP the annotation, the terminal the note: no reporter shows all three.
   vitest.task.meta.skipReason = reason

@@ -35,6 +35,7 @@
 #define ARGS_MAX 64
 #define ENV_MAX 64
 #define PORT_WAIT_MS 10000
+#define SYSRQ_PORT_NAME "gmem.sysrq"
 #define HYGON_EBX 0x6f677948u /* "Hygo": AMD's SVM under another name */
 
 struct config {
@@ -252,6 +253,31 @@ static bool wait_for_port(const char *name, char *device, size_t size) {
   return false;
 }
 
+/*
+ * A child that writes every byte from the port to /proc/sysrq-trigger: the host asks for backtraces when the worker, or half of the
+ * kernel, is stuck. It must not need the worker, memory or the disk.
+ */
+static void serve_sysrq(void) {
+  char device[64];
+  if (!wait_for_port(SYSRQ_PORT_NAME, device, sizeof device)) return;
+  if (fork() != 0) return;
+  int port = open(device, O_RDWR | O_CLOEXEC);
+  int trigger = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+  char key = 0;
+  for (;;) {
+    ssize_t length = read(port, &key, 1);
+    if (length == 1) {
+      /* At the worker's console level only warnings would come through, and the backtraces are at a lower one. */
+      write_file("/proc/sys/kernel/printk", "8 4 1 7");
+      ssize_t written = write(trigger, &key, 1);
+      (void)written;
+    } else {
+      /* No host on the other side reads as end of file. */
+      nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+  }
+}
+
 static void run_worker(struct config *config) __attribute__((noreturn));
 
 static void run_worker(struct config *config) {
@@ -311,6 +337,7 @@ int main(void) {
     const size_t prefix = strlen(port_variable);
     if (!wait_for_port(config.port, port_variable + prefix, sizeof port_variable - prefix)) power_off();
     config.env[config.env_count++] = port_variable;
+    serve_sysrq();
   }
   pid_t worker = fork();
   if (worker == 0) run_worker(&config);

@@ -11,6 +11,7 @@ import { calibrate } from './calibrate.js'
 import { Observer } from './observer.js'
 import { GuestPort } from './port.js'
 import { Shell } from './shell.js'
+import { openKernelLog } from './trouble.js'
 import { becomeUnique } from './wake.js'
 
 const HEARTBEAT_MS = 1000
@@ -27,7 +28,10 @@ init({
   on: (callback) => void vitestListeners.add(callback),
   off: (callback) => void vitestListeners.delete(callback),
   post: (message) => port.send({ type: 'vitest', message }),
-  runTests: (state, traces) => runBaseTests('run', state, traces),
+  runTests: async (state, traces) => {
+    await runBaseTests('run', state, traces)
+    await observer.settle()
+  },
   collectTests: (state, traces) => runBaseTests('collect', state, traces),
   setup: setupEnvironment,
 })
@@ -67,4 +71,5 @@ function slowdownAgainst(hostMs: number): string {
 async function preload(): Promise<void> {
   await Promise.all([import('vitest'), import('@vitest/runner'), import('../../kvm/index.js')])
   probeTarget()
+  openKernelLog()
 }

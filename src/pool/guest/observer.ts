@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { relative } from 'node:path'
-import type { TestInfo, TestObserver, TestResult } from '../../testing/lifecycle.js'
+import { recordError, type TestInfo, type TestObserver, type TestResult } from '../../testing/lifecycle.js'
 import type { LedgerEntry, TestIdentity, TroublePolicy } from '../protocol.js'
 import type { GuestPort } from './port.js'
-import { TroubleGate } from './trouble.js'
+import { type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
 
 /**
  * Stands around every test in the guest: tells the host what runs and what came of it, so that a dying kernel takes no result along;
@@ -29,24 +29,42 @@ export class Observer implements TestObserver {
   }
 
   async onTestStart(info: TestInfo): Promise<void> {
+    await this.#reportLate(this.#gate.open(info), info)
     this.port.send({ type: 'test-start', test: identify(info) })
     await this.port.flushed()
-    this.#gate.open(info.name)
   }
 
   check(info: TestInfo): Error | null {
-    return this.#gate.close(info.name)
+    return this.#gate.close(info)
   }
 
   async onTestEnd(info: TestInfo, result: TestResult): Promise<Error | null> {
     const flaky = this.#flakiness(info, result)
-    const final: TestResult =
-      flaky === null ? result : { ...result, status: 'fail', error: { name: flaky.name, message: flaky.message } }
     const replaceVm = this.#gate.isTainted
+    if (result.knownIssue !== undefined) excuseSplats(info, result.knownIssue.id)
+    const final: TestResult = {
+      ...result,
+      ...(flaky && { status: 'fail', error: { name: flaky.name, message: flaky.message } }),
+      meta: { ...info.meta },
+    }
     this.port.send({ type: 'test-end', test: identify(info), result: final, replaceVm })
-    // The host takes this VM away now; the next test must not start in it.
-    if (replaceVm) await new Promise<never>(() => {})
+    if (replaceVm) await forever()
     return flaky
+  }
+
+  /** After the last test of a file: what the kernel said since. */
+  async settle(): Promise<void> {
+    await this.#reportLate(this.#gate.late(), null)
+  }
+
+  /** A splat between two windows belongs to a test that has its result already: the host takes that back. */
+  async #reportLate(late: readonly JudgedSplat[], next: TestInfo | null): Promise<void> {
+    if (late.length === 0) return
+    const culprit = late.find((splat) => splat.earlierTest !== undefined)?.earlierTest ?? this.#gate.last?.id ?? next?.id
+    if (culprit === undefined) return
+    const when = this.#gate.last === null ? 'before the first test of this file' : 'right after this test'
+    this.port.send({ type: 'late-splat', testId: culprit, error: recordError(new KernelSplatError(late, when)), splats: late })
+    await forever()
   }
 
   /** A test that killed one kernel and passed on a fresh one must not look as if nothing had happened. */
@@ -57,6 +75,19 @@ export class Observer implements TestObserver {
       name: 'FlakyDeath',
     })
   }
+}
+
+/** A splat that is the known issue itself is not a further finding. */
+function excuseSplats(info: TestInfo, issue: string): void {
+  const { splats } = info.meta
+  if (!Array.isArray(splats)) return
+  info.meta.splats = splats.map((splat: JudgedSplat) => ({ ...splat, allowed: `known issue ${issue}` }))
+  delete info.meta.failure
+}
+
+/** The host takes this VM away now, and nothing more may start in it. */
+async function forever(): Promise<never> {
+  return await new Promise<never>(() => {})
 }
 
 function identify(info: TestInfo): TestIdentity {

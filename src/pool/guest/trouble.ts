@@ -1,11 +1,96 @@
 // SPDX-License-Identifier: Apache-2.0
+import { release } from 'node:os'
+import {
+  type AllowEntry,
+  findAllowed,
+  isSplat,
+  KmsgFollower,
+  parseAllowFile,
+  type Splat,
+  TroubleWatch,
+} from '../../splats/index.js'
+import type { TestInfo } from '../../testing/lifecycle.js'
 import type { TroublePolicy } from '../protocol.js'
 
+/** A splat, with the allow file's reason where it may pass. */
+export type JudgedSplat = Splat & { readonly allowed?: string }
+
+/** The kernel complained during a test. */
+export class KernelSplatError extends Error {
+  override readonly name = 'KernelSplat'
+
+  constructor(splats: readonly JudgedSplat[], when: string) {
+    const [first] = splats
+    const more = splats.length > 1 ? ` (and ${splats.length - 1} more)` : ''
+    super(`the kernel complained ${when}: ${first?.title ?? ''}${more}\n\n${splats.map((splat) => splat.text).join('\n\n')}`)
+  }
+}
+
+let follower: KmsgFollower | null = null
+let watch: TroubleWatch | null = null
+
+/** Opens the kernel's log; done before the VM is saved, because it costs. What the log holds by then is no test's. */
+export function openKernelLog(): void {
+  follower ??= new KmsgFollower()
+}
+
+/** The kernel's log between the tests of one file: what it says in a test's window is that test's. */
 export class TroubleGate {
-  readonly isTainted = false
-  constructor(readonly policy: TroublePolicy) {}
-  open(_name: string): void {}
-  close(_name: string): Error | null {
-    return null
+  readonly #allowed: readonly AllowEntry[]
+  #isTainted = false
+  #last: TestInfo | null = null
+
+  constructor(readonly policy: TroublePolicy) {
+    this.#allowed = parseAllowFile(policy.allow, 'the allow file')
+    if (policy.splats === 'off') return
+    openKernelLog()
+    if (follower) watch ??= new TroubleWatch(follower, { slowdown: Number(process.env.GMEM_SLOWDOWN ?? 1) })
+  }
+
+  /** True when this kernel is no ground for another test. */
+  get isTainted(): boolean {
+    return this.#isTainted
+  }
+
+  /** The test whose window was open last. */
+  get last(): TestInfo | null {
+    return this.#last
+  }
+
+  /** Opens a test's window. Returns what came since the last one was closed. */
+  open(info: TestInfo): JudgedSplat[] {
+    const late = watch && this.policy.splats !== 'off' ? watch.begin({ id: info.id, name: info.name }) : []
+    return this.#judge(late).filter((splat) => this.#condemns(splat))
+  }
+
+  /** Closes a test's window: the error that it fails with, or null. All that was seen goes into its meta. */
+  close(info: TestInfo): Error | null {
+    this.#last = info
+    if (!watch || this.policy.splats === 'off') return null
+    const splats = this.#judge(watch.end())
+    if (splats.length > 0) info.meta.splats = splats
+    const bad = splats.filter((splat) => this.#condemns(splat))
+    if (bad.length === 0) return null
+    info.meta.failure = 'splat'
+    return new KernelSplatError(bad, 'during this test')
+  }
+
+  /** What came after the last window was closed, at the end of a file. */
+  late(): JudgedSplat[] {
+    if (!watch || this.policy.splats === 'off') return []
+    const late = watch.begin({ id: 'none', name: 'end of file' })
+    return this.#judge(late).filter((splat) => this.#condemns(splat))
+  }
+
+  #judge(splats: readonly Splat[]): JudgedSplat[] {
+    return splats.map((splat) => {
+      const entry = findAllowed(this.#allowed, splat, release())
+      if (entry === null && isSplat(splat)) this.#isTainted = true
+      return entry === null ? splat : { ...splat, allowed: entry.reason }
+    })
+  }
+
+  #condemns(splat: JudgedSplat): boolean {
+    return this.policy.splats === 'fail' && splat.allowed === undefined && isSplat(splat)
   }
 }

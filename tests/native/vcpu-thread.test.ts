@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, test } from 'vitest'
+import { addon, BINDING_PATH, DATA, inChild, Machine, runNode, Scope, vcpuThreads } from './support.js'
+
+const SPIN_READ = 10
+const SPIN_WRITE = 11
+const TGKILL = 234
+const KICK_SIGNAL = 41
+
+const scope = new Scope()
+afterEach(() => scope.close())
+
+async function spinning(deadlineMs: number, op = SPIN_READ) {
+  const guest = await new Machine(scope).vcpu(scope)
+  guest.request(op, DATA, 4096n, 4n)
+  const run = guest.vcpu.run(deadlineMs)
+  await guest.untilProgress()
+  return { guest, run }
+}
+
+describe('a deadline', () => {
+  test('ends a run that spins, and the next run goes on where it was', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+    guest.request(SPIN_WRITE, DATA, 4096n, 4n)
+
+    const exit = await guest.vcpu.run(30)
+
+    expect(exit).toMatchObject({
+      ret: -1,
+      errno: 4,
+      code: 'EINTR',
+      deadlineExpired: true,
+      kicked: false,
+      sigbus: null,
+    })
+    guest.stop()
+    guest.expectReady(await guest.vcpu.run(5000))
+    expect(guest.done().r[0]).toBe(guest.progress())
+  })
+
+  test('takes about as long as it says', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+    guest.request(SPIN_READ, DATA, 4096n, 4n)
+    const start = performance.now()
+
+    await guest.vcpu.run(120)
+
+    expect(performance.now() - start).toBeGreaterThanOrEqual(119)
+    expect(performance.now() - start).toBeLessThan(2000)
+  })
+
+  test('of 0 completes the exit before, and enters no guest code', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+    guest.request(SPIN_READ, DATA, 4096n, 4n)
+
+    const exit = await guest.vcpu.run(0)
+
+    expect(exit).toMatchObject({ ret: -1, code: 'EINTR', deadlineExpired: true })
+    expect(guest.progress()).toBe(0n)
+  })
+
+  test('that has passed once does not end the next run', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+    for (let round = 0; round < 50; round += 1) {
+      guest.request(SPIN_READ, DATA, 4096n, 1n)
+      expect(await guest.vcpu.run(1)).toMatchObject({ code: 'EINTR', deadlineExpired: true })
+      guest.stop()
+      guest.expectReady(await guest.vcpu.run(5000))
+    }
+  })
+
+  test('that did not pass leaves nothing behind', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+    for (let round = 0; round < 200; round += 1) await guest.perform(0)
+
+    expect(guest.done().status).toBe(0n)
+  })
+})
+
+describe('a kick', () => {
+  test('ends a run that spins', async () => {
+    const { guest, run } = await spinning(10_000)
+
+    guest.vcpu.kick()
+
+    expect(await run).toMatchObject({ ret: -1, code: 'EINTR', kicked: true, deadlineExpired: false })
+  })
+
+  test('is never lost, however early it comes', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+    guest.request(SPIN_READ, DATA, 4096n, 4n)
+    for (let round = 0; round < 500; round += 1) {
+      const run = guest.vcpu.run(10_000)
+      for (let wait = 0; wait < (round % 50) * 100; wait += 1) performance.now()
+      guest.vcpu.kick()
+      expect(await run).toMatchObject({ kicked: true, deadlineExpired: false })
+    }
+  })
+
+  test('that comes when nothing runs does nothing, then and later', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+
+    guest.vcpu.kick()
+
+    expect((await guest.perform(0)).status).toBe(0n)
+  })
+
+  test('that comes after the run has ended, but before its promise settled, does not end the next run', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+    for (let round = 0; round < 200; round += 1) {
+      guest.request(0)
+      const run = guest.vcpu.run(5000)
+      const until = performance.now() + 0.2
+      while (performance.now() < until);
+      guest.vcpu.kick()
+      const exit = await run
+      if (exit.kicked) guest.expectReady(await guest.vcpu.run(5000))
+      else guest.expectReady(exit)
+      expect((await guest.perform(0)).status).toBe(0n)
+    }
+  })
+})
+
+test('a signal from somebody else does not end a run', async () => {
+  const { guest, run } = await spinning(300)
+  const [thread] = vcpuThreads()
+  const start = performance.now()
+
+  for (let count = 0; count < 20; count += 1)
+    addon.syscall(TGKILL, [process.pid, thread?.tid ?? 0, KICK_SIGNAL])
+
+  expect(await run).toMatchObject({ code: 'EINTR', deadlineExpired: true, kicked: false })
+  expect(performance.now() - start).toBeGreaterThan(100)
+  expect(guest.vcpu.running).toBe(false)
+})
+
+describe('while it runs', () => {
+  test('running is true until the promise settles', async () => {
+    const { guest, run } = await spinning(10_000)
+
+    expect(guest.vcpu.running).toBe(true)
+    guest.vcpu.kick()
+    expect(guest.vcpu.running).toBe(true)
+    await run
+    expect(guest.vcpu.running).toBe(false)
+  })
+
+  const methods = [
+    'run',
+    'getRegs',
+    'setRegs',
+    'getSregs',
+    'setSregs',
+    'setCpuid2',
+    'preFaultMemory',
+    'ioctl',
+    'writeRun',
+    'readRun',
+    'stats',
+  ]
+  test.each(methods)('%s is a TypeError', async (method) => {
+    const { guest } = await spinning(10_000)
+
+    expect(() => Reflect.apply(Reflect.get(guest.vcpu, method), guest.vcpu, [])).toThrow(
+      new TypeError(`Vcpu.${method}: the vCPU is running`),
+    )
+  })
+
+  test('the event loop is free', async () => {
+    const { run } = await spinning(100)
+    let ticks = 0
+    const timer = setInterval(() => {
+      ticks += 1
+    }, 5)
+
+    await run
+
+    clearInterval(timer)
+    expect(ticks).toBeGreaterThan(3)
+  })
+
+  test('close() ends the run: its promise resolves as kicked, no thread stays', async () => {
+    const { guest, run } = await spinning(10_000)
+    expect(vcpuThreads()).toHaveLength(1)
+
+    guest.vcpu.close()
+
+    expect(vcpuThreads()).toHaveLength(0)
+    expect(await run).toMatchObject({ code: 'EINTR', kicked: true })
+  })
+})
+
+test('every vCPU has a thread with its name, until it is closed', async () => {
+  const machine = new Machine(scope)
+  const guests = [await machine.vcpu(scope, 0), await machine.vcpu(scope, 3)]
+  expect(vcpuThreads().map(({ name }) => name)).toEqual(['gmem-vcpu-0', 'gmem-vcpu-3'])
+
+  for (const { vcpu } of guests) vcpu.close()
+
+  expect(vcpuThreads()).toEqual([])
+})
+
+test('a vCPU id in use is EEXIST, and leaves no thread', async () => {
+  const machine = new Machine(scope)
+  await machine.vcpu(scope, 0)
+
+  expect(() => machine.vm.createVcpu(0)).toThrow(/^EEXIST: File exists, KVM_CREATE_VCPU$/)
+  await sleep(1)
+
+  expect(vcpuThreads()).toHaveLength(1)
+})
+
+test('ioctls are issued on the vCPU’s thread, and write back', async () => {
+  const KVM_GET_DEBUGREGS = 0x8080_aea1
+  const KVM_SET_DEBUGREGS = 0x4080_aea2
+  const { vcpu } = await new Machine(scope).vcpu(scope)
+  const debugRegs = new Uint8Array(128)
+  vcpu.ioctl(KVM_GET_DEBUGREGS, debugRegs)
+  debugRegs.set([0x34, 0x12], 0)
+  vcpu.ioctl(KVM_SET_DEBUGREGS, debugRegs)
+  const readBack = new Uint8Array(128)
+
+  expect(vcpu.ioctl(KVM_GET_DEBUGREGS, readBack)).toBe(0)
+
+  expect(readBack).toEqual(debugRegs)
+})
+
+test('registers come back as they were set', async () => {
+  const { vcpu } = await new Machine(scope).vcpu(scope)
+  const regs = vcpu.getRegs()
+  regs.set([0xef, 0xbe, 0xad, 0xde], 0)
+
+  vcpu.setRegs(regs)
+
+  expect(vcpu.getRegs()).toEqual(regs)
+  expect(vcpu.getSregs()).toHaveLength(312)
+})
+
+test('statistics have names and values', async () => {
+  const { vcpu } = await new Machine(scope).vcpu(scope)
+
+  expect(vcpu.stats().exits).toEqual([expect.any(BigInt)])
+  expect(vcpu.stats().halt_wait_hist).toHaveLength(32)
+})
+
+describe('in a process of its own', () => {
+  // A guest that spins in real mode at address 0: jmp to itself.
+  const spin = `
+    const vm = kvm.createVm(0n)
+    const memory = addon.mmap(4096n, 3, 34, -1, 0n, 0n)
+    memory.write(0n, Uint8Array.of(0xeb, 0xfe))
+    vm.setUserMemoryRegion(0, 0, 0n, 4096n, memory.address)
+    const vcpu = vm.createVcpu(0)
+    vcpu.setCpuid2(kvm.supportedCpuid())
+    const sregs = vcpu.getSregs()
+    sregs.fill(0, 0, 8)
+    sregs.fill(0, 12, 14)
+    vcpu.setSregs(sregs)
+    const regs = new Uint8Array(144)
+    regs[17 * 8] = 2
+    vcpu.setRegs(regs)
+    const run = vcpu.run(20_000)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    if (!vcpu.running) throw new Error(JSON.stringify(await run, (_, value) => value))`
+
+  test('process.exit with a vCPU that runs', async () => {
+    const start = performance.now()
+
+    const outcome = await inChild(`${spin}\nconsole.log('end'); process.exit(3)`)
+
+    expect(outcome).toMatchObject({ stdout: 'end', code: 3, signal: null, stderr: '' })
+    expect(performance.now() - start).toBeLessThan(5000)
+  })
+
+  test('an uncaught exception with a vCPU that runs', async () => {
+    const outcome = await inChild(`${spin}\nthrow new Error('deliberate')`)
+
+    expect(outcome).toMatchObject({ code: 1, signal: null })
+    expect(outcome.stderr).toContain('deliberate')
+  })
+
+  test('a run keeps the process alive until it has ended', async () => {
+    const outcome = await inChild(
+      `${spin.replace('20_000', '200')}\nrun.then((exit) => console.log(exit.code))`,
+    )
+
+    expect(outcome).toMatchObject({ stdout: 'EINTR', code: 0 })
+  })
+
+  test('a worker thread that is terminated while its vCPU runs', async () => {
+    const worker = `
+      import { parentPort } from 'node:worker_threads'
+      import { binding } from ${JSON.stringify(BINDING_PATH)}
+      const { addon } = binding
+      const kvm = addon.openKvm('/dev/kvm')
+      ${spin}
+      parentPort.postMessage('runs')`
+    const outcome = await inChild(`
+      import { Worker } from 'node:worker_threads'
+      for (let round = 0; round < 3; round++) {
+        const worker = new Worker(${JSON.stringify(worker)}, { eval: true })
+        await new Promise((resolve, reject) => { worker.on('message', resolve); worker.on('error', reject) })
+        await worker.terminate()
+      }
+      const vm = kvm.createVm(0n)
+      vm.createVcpu(0).close()
+      console.log(addon.mmap(4096n, 3, 34, -1, 0n, 0n).probeRead(0n, 8).ok)`)
+
+    expect(outcome).toEqual({ stdout: 'true', code: 0, signal: null, stderr: '' })
+  })
+
+  test('the addon may be loaded in a worker thread only, and its signal handlers stay', async () => {
+    const program = `
+      const { Worker } = require('node:worker_threads')
+      const worker = new Worker('import(' + ${JSON.stringify(JSON.stringify(BINDING_PATH))} +
+        ').then(({ binding }) => binding.addon.mmap(4096n, 3, 34, -1, 0n, 0n).probeRead(0n, 8))', { eval: true })
+      worker.on('exit', (code) => { console.log('exit', code); process.kill(process.pid, 'SIGSEGV') })`
+    const { stdout, signal } = await runNode(['--eval', program])
+
+    expect({ stdout, signal }).toEqual({ stdout: 'exit 0', signal: 'SIGSEGV' })
+  })
+})
