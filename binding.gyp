@@ -23,6 +23,7 @@
         'native/kvm.cc',
         'native/kvm_stats.cc',
         'native/mapping.cc',
+        'native/memory_access_error.cc',
         'native/run_queue.cc',
         'native/signals.cc',
         'native/system_calls.cc',
@@ -31,7 +32,8 @@
         'native/vcpu_thread.cc',
         'native/vm.cc',
       ],
-      'dependencies': ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
+      # _all: std::bad_alloc and its like become JavaScript errors too.
+      'dependencies': ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except_all"],
       'defines': ['NAPI_VERSION=9', '_GNU_SOURCE'],
       'cflags': ['-Wall', '-Wextra', '-Wpedantic', '-Werror', '-fvisibility=hidden'],
       'cflags!': ['-fno-omit-frame-pointer'],

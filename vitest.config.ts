@@ -1,24 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { hostProblem } from './dist/cli/targets.js'
+import { resolveKernel } from './dist/kernels/index.js'
+import { createKernelPool } from './dist/pool/index.js'
+import { silentProgress } from './dist/progress.js'
 
-const built = (module: string) => fileURLToPath(new URL(`./dist/${module}/index.js`, import.meta.url))
+/**
+ * All tests of the project, for `npm test` and for editors. The contract runs on each target as a project of its own; `gmem test`
+ * is the same with more targets and more to say.
+ */
+const built = (module: string): string => fileURLToPath(new URL(`./dist/${module}/index.js`, import.meta.url))
 
 const alias = { 'gmem/testing': built('testing'), 'gmem/kvm': built('kvm'), 'gmem/abi': built('abi') }
 
 // The compiled API is imported natively: a saved VM has it loaded already.
 const server = { deps: { external: [/\/dist\//] } }
 
+const contract = { include: ['tests/kernel/**/*.test.ts'], server, sequence: { groupOrder: 1 } }
+
+/** The default kernel's project; without it where nobody has built that kernel yet (`gmem kernel build`). */
+async function kernelProjects() {
+  const kernel = await resolveKernel(process.env.GMEM_KERNEL ?? '7.3', {
+    build: false,
+    progress: silentProgress,
+    signal: new AbortController().signal,
+  }).catch((error: Error) => {
+    console.warn(`gmem: the contract runs on no kernel of its own: ${error.message}`)
+    return null
+  })
+  if (kernel === null) return []
+  const runDir = join(tmpdir(), `gmem-${process.pid}-vitest`)
+  // The consoles of a run that failed are worth keeping; the failures name them.
+  process.once('exit', (code) => code === 0 && rmSync(runDir, { recursive: true, force: true }))
+  const pool = createKernelPool({
+    kernel,
+    accelerator: 'auto',
+    runDir,
+    onEvent: (event) => {
+      if (event.type === 'accelerator') console.log(`${kernel.id}: ${event.accel}: ${event.why}`)
+      if (event.type === 'note' || event.type === 'progress') console.log(`${kernel.id}: ${event.text}`)
+    },
+  })
+  return [{ resolve: { alias }, test: { ...contract, name: `kernel:${kernel.id}`, pool } }]
+}
+
 export default defineConfig({
   test: {
+    reporters: ['default', './dist/report/closing-line.js'],
     projects: [
+      { resolve: { alias }, test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], server } },
+      { test: { name: 'native', include: ['tests/native/**/*.test.ts'], pool: 'forks', testTimeout: 30_000, server } },
+      ...(await kernelProjects()),
+      ...(hostProblem() === null
+        ? [{ resolve: { alias }, test: { ...contract, name: 'kernel:host', pool: 'forks' as const } }]
+        : []),
       {
         resolve: { alias },
-        test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], server },
-      },
-      {
-        resolve: { alias },
-        test: { name: 'kernel:host', include: ['tests/kernel/**/*.test.ts'], pool: 'forks', server },
+        test: {
+          name: 'harness',
+          include: ['tests/harness/**/*.test.ts'],
+          pool: 'forks',
+          // Each boots VMs of its own: two at a time are all that two cores carry.
+          maxWorkers: 2,
+          testTimeout: 300_000,
+          server,
+          sequence: { groupOrder: 2 },
+        },
       },
     ],
   },

@@ -5,6 +5,8 @@
 
 #include <cstdio>
 
+#include "memory_access_error.h"
+
 namespace gmem {
 
 IoctlArgument::IoctlArgument(const Arguments& arguments, size_t index, const char* name) {
@@ -43,8 +45,10 @@ std::string IoctlName(uint32_t request) {
 Napi::Value IoctlMethod(const Arguments& arguments, int fd, size_t first) {
   const uint32_t request = arguments.Uint32(first, "request");
   IoctlArgument argument(arguments, first + 1, "argument");
+  const SigbusCatcher catcher;
   const SyscallResult result = Ioctl(fd, request, argument.value());
   argument.WriteBack();
+  if (const auto fault = catcher.caught()) ThrowMemoryAccessError(arguments, *fault);
   const long value = Checked(arguments.env(), result, IoctlName(request).c_str());
   return Napi::Number::New(arguments.env(), static_cast<double>(value));
 }

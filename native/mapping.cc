@@ -8,25 +8,10 @@
 #include "addon_data.h"
 #include "forked.h"
 #include "kernel_error.h"
+#include "memory_access_error.h"
 
 namespace gmem {
 namespace {
-
-const char* SignalName(int signal) { return signal == SIGBUS ? "SIGBUS" : "SIGSEGV"; }
-
-[[noreturn]] void ThrowMemoryAccessError(const Arguments& arguments, const Fault& fault) {
-  const Napi::Env env = arguments.env();
-  char address[32];
-  std::snprintf(address, sizeof(address), "0x%llx", static_cast<unsigned long long>(fault.address));
-  const Napi::Error error =
-      Napi::Error::New(env, std::string(arguments.method()) + ": " + SignalName(fault.signal) +
-                                " (code " + std::to_string(fault.code) + ") at hva " + address);
-  error.Set("name", Napi::String::New(env, "MemoryAccessError"));
-  error.Set("signal", Napi::String::New(env, SignalName(fault.signal)));
-  error.Set("code", Napi::Number::New(env, fault.code));
-  error.Set("address", Napi::BigInt::New(env, fault.address));
-  throw error;
-}
 
 Napi::Object ToProbe(Napi::Env env, bool ok, uint64_t value, const Fault& fault) {
   Napi::Object probe = Napi::Object::New(env);
@@ -272,8 +257,16 @@ Napi::Value Mapping::Madvise(const Napi::CallbackInfo& info) {
   const uint64_t length = arguments.Uint64(1, "length");
   const int32_t advice = arguments.Int32(2, "advice");
   uint8_t* address = Locate(arguments, offset, length);
-  Checked(info.Env(), Issue([&] { return ::madvise(address, length, advice); }), "madvise");
-  return info.Env().Undefined();
+  const SigbusCatcher catcher;
+  const SyscallResult result = Issue([&] { return ::madvise(address, length, advice); });
+  const Napi::Value sigbus = ToSignal(info.Env(), catcher.caught());
+  try {
+    Checked(info.Env(), result, "madvise");
+  } catch (const Napi::Error& error) {
+    error.Set("sigbus", sigbus);
+    throw;
+  }
+  return sigbus;
 }
 
 Napi::Value Mapping::Munmap(const Napi::CallbackInfo& info) {

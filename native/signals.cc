@@ -19,10 +19,15 @@ struct Guard {
 // allocation of a library's thread-local storage would call malloc inside the handler.
 #define GMEM_HANDLER_LOCAL thread_local __attribute__((tls_model("initial-exec")))
 GMEM_HANDLER_LOCAL Guard* current_guard = nullptr;
+GMEM_HANDLER_LOCAL SigbusCatcher* current_catcher = nullptr;
 GMEM_HANDLER_LOCAL VcpuSignals* current_vcpu = nullptr;
 
 struct sigaction previous_sigbus;
 struct sigaction previous_sigsegv;
+
+bool IsPoison(int signal, const siginfo_t* info) {
+  return signal == SIGBUS && (info->si_code == BUS_MCEERR_AR || info->si_code == BUS_MCEERR_AO);
+}
 
 void Chain(const struct sigaction& previous, int signal, siginfo_t* info, void* context) {
   if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
@@ -38,24 +43,22 @@ void Chain(const struct sigaction& previous, int signal, siginfo_t* info, void* 
   struct sigaction fallback = {};
   fallback.sa_handler = SIG_DFL;
   sigaction(signal, &fallback, nullptr);
-  // A signal that somebody sent does not come again by itself.
-  if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO) raise(signal);
+  // What was sent, by a process or for poisoned memory, does not come again by itself.
+  if (info->si_code <= 0 || IsPoison(signal, info)) raise(signal);
 }
 
 void OnMemoryFault(int signal, siginfo_t* info, void* context) {
+  const Fault fault{signal, info->si_code, reinterpret_cast<uint64_t>(info->si_addr)};
   const bool from_kernel = info->si_code > 0;
   const bool advisory = signal == SIGBUS && info->si_code == BUS_MCEERR_AO;
   Guard* guard = current_guard;
   if (guard != nullptr && from_kernel && !advisory) {
-    guard->fault = {signal, info->si_code, reinterpret_cast<uint64_t>(info->si_addr)};
+    guard->fault = fault;
     current_guard = nullptr;
     siglongjmp(guard->landing, 1);
   }
-  VcpuSignals* vcpu = current_vcpu;
-  if (signal == SIGBUS && vcpu != nullptr && vcpu->in_kvm_run != 0) {
-    vcpu->sigbus_code = info->si_code;
-    vcpu->sigbus_address = reinterpret_cast<uint64_t>(info->si_addr);
-    vcpu->sigbus = 1;
+  if (current_catcher != nullptr && IsPoison(signal, info)) {
+    current_catcher->Note(fault);
     return;
   }
   Chain(signal == SIGBUS ? previous_sigbus : previous_sigsegv, signal, info, context);
@@ -94,6 +97,21 @@ bool RunGuarded(void (*body)(void*), void* context, Fault* fault) {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   current_guard = nullptr;
   return true;
+}
+
+SigbusCatcher::SigbusCatcher() : outer_(current_catcher) { current_catcher = this; }
+
+SigbusCatcher::~SigbusCatcher() { current_catcher = outer_; }
+
+void SigbusCatcher::Note(const Fault& fault) {
+  if (noted_ != 0) return;
+  fault_ = fault;
+  noted_ = 1;
+}
+
+std::optional<Fault> SigbusCatcher::caught() const {
+  if (noted_ == 0) return std::nullopt;
+  return fault_;
 }
 
 void SetVcpuSignals(VcpuSignals* signals) { current_vcpu = signals; }

@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <optional>
 
 namespace gmem {
 
@@ -20,6 +21,28 @@ struct Fault {
 // where the body was cut short by one. The body must hold no object with a destructor, and must
 // touch nothing but memory: it is left by siglongjmp.
 bool RunGuarded(void (*body)(void*), void* context, Fault* fault);
+
+// While it lives, a SIGBUS that the kernel sends this thread for poisoned memory (BUS_MCEERR_*) is
+// noted instead of deadly: it comes out of system calls such as KVM_RUN and madvise(MADV_HWPOISON),
+// which go on and return.
+class SigbusCatcher {
+ public:
+  SigbusCatcher();
+  SigbusCatcher(const SigbusCatcher&) = delete;
+  SigbusCatcher& operator=(const SigbusCatcher&) = delete;
+  ~SigbusCatcher();
+
+  // The first one that came.
+  std::optional<Fault> caught() const;
+
+  // For the handler.
+  void Note(const Fault& fault);
+
+ private:
+  SigbusCatcher* outer_;
+  volatile sig_atomic_t noted_ = 0;
+  Fault fault_{};
+};
 
 // What the signal handlers and a vCPU's thread tell each other. Touched by that thread only.
 struct VcpuSignals {

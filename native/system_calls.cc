@@ -18,6 +18,7 @@
 #include "kernel_error.h"
 #include "kvm.h"
 #include "mapping.h"
+#include "memory_access_error.h"
 
 namespace gmem {
 namespace {
@@ -102,6 +103,7 @@ Napi::Value Syscall(const Napi::CallbackInfo& info) {
   for (uint32_t i = 0; i < array.Length(); i++) {
     args[i] = SyscallArgument(arguments, array.Get(i), &buffers);
   }
+  const SigbusCatcher catcher;
   const SyscallResult result = Issue(
       [&] { return ::syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]); });
   size_t next = 0;
@@ -111,6 +113,7 @@ Napi::Value Syscall(const Napi::CallbackInfo& info) {
     auto bytes = value.As<Napi::Uint8Array>();
     buffers[next++].CopyTo({bytes.Data(), bytes.ByteLength()});
   }
+  if (const auto fault = catcher.caught()) ThrowMemoryAccessError(arguments, *fault);
   const std::string name = "syscall(" + std::to_string(number) + ")";
   return Napi::BigInt::New(info.Env(), int64_t{Checked(info.Env(), result, name.c_str())});
 }

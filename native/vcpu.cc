@@ -15,6 +15,7 @@
 #include "kernel_error.h"
 #include "kvm_abi.h"
 #include "kvm_stats.h"
+#include "memory_access_error.h"
 
 namespace gmem {
 namespace {
@@ -33,14 +34,7 @@ Napi::Object ToRawExit(Napi::Env env, const RunResult& result) {
   exit["ioData"] = CopyToUint8Array(env, result.io_data);
   exit["deadlineExpired"] = Napi::Boolean::New(env, result.deadline_expired);
   exit["kicked"] = Napi::Boolean::New(env, result.kicked);
-  if (!result.sigbus) {
-    exit["sigbus"] = env.Null();
-    return exit;
-  }
-  Napi::Object sigbus = Napi::Object::New(env);
-  sigbus["code"] = Napi::Number::New(env, result.sigbus->code);
-  sigbus["address"] = Napi::BigInt::New(env, result.sigbus->address);
-  exit["sigbus"] = sigbus;
+  exit["sigbus"] = ToSignal(env, result.sigbus);
   return exit;
 }
 
@@ -135,9 +129,15 @@ Napi::Value Vcpu::Kick(const Napi::CallbackInfo& info) {
 }
 
 SyscallResult Vcpu::OnThread(const Arguments& arguments, unsigned long request,
-                             unsigned long argument) {
+                             unsigned long argument, std::optional<Fault>* sigbus) {
   VcpuThread& thread = Idle(arguments);
-  return thread.Call([&] { return ::ioctl(thread.fd(), request, argument); });
+  const auto result = thread.Call([&] { return ::ioctl(thread.fd(), request, argument); });
+  if (sigbus != nullptr) {
+    *sigbus = result.sigbus;
+  } else if (result.sigbus) {
+    ThrowMemoryAccessError(arguments, *result.sigbus);
+  }
+  return result.syscall;
 }
 
 Napi::Value Vcpu::GetStruct(const Arguments& arguments, unsigned long request, size_t size,
@@ -191,8 +191,9 @@ Napi::Value Vcpu::PreFaultMemory(const Napi::CallbackInfo& info) {
   range.gpa = arguments.Uint64(0, "gpa");
   range.size = arguments.Uint64(1, "size");
   range.flags = arguments.Uint64(2, "flags");
+  std::optional<Fault> sigbus;
   const SyscallResult result =
-      OnThread(arguments, abi::kPreFaultMemory, reinterpret_cast<unsigned long>(&range));
+      OnThread(arguments, abi::kPreFaultMemory, reinterpret_cast<unsigned long>(&range), &sigbus);
   const Napi::Env env = info.Env();
   Napi::Object outcome = Napi::Object::New(env);
   outcome["ret"] = Napi::Number::New(env, static_cast<double>(result.value));
@@ -200,6 +201,7 @@ Napi::Value Vcpu::PreFaultMemory(const Napi::CallbackInfo& info) {
   outcome["code"] = Napi::String::New(env, result.error == 0 ? "" : ErrnoName(result.error));
   outcome["gpa"] = Napi::BigInt::New(env, static_cast<uint64_t>(range.gpa));
   outcome["size"] = Napi::BigInt::New(env, static_cast<uint64_t>(range.size));
+  outcome["sigbus"] = ToSignal(env, sigbus);
   return outcome;
 }
 

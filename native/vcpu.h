@@ -47,7 +47,10 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
   // The thread of a vCPU that is neither closed nor running; a TypeError otherwise.
   VcpuThread& Idle(const Arguments& arguments) const;
   VcpuThread& Open(const Arguments& arguments) const;
-  SyscallResult OnThread(const Arguments& arguments, unsigned long request, unsigned long argument);
+  // The ioctl on the vCPU's thread. A SIGBUS that comes with it is thrown, or stored where `sigbus`
+  // says.
+  SyscallResult OnThread(const Arguments& arguments, unsigned long request, unsigned long argument,
+                         std::optional<Fault>* sigbus = nullptr);
   Napi::Value GetStruct(const Arguments& arguments, unsigned long request, size_t size,
                         const char* syscall);
   void SetStruct(const Arguments& arguments, unsigned long request, size_t size,

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cassert>
 #include <cerrno>
+#include <system_error>
 #include <utility>
 
 namespace gmem {
@@ -106,11 +107,13 @@ void VcpuThread::Post(std::function<void()> command) {
   changed_.notify_all();
 }
 
-SyscallResult VcpuThread::Call(const std::function<long()>& call) {
-  SyscallResult result{};
+VcpuThread::CallResult VcpuThread::Call(const std::function<long()>& call) {
+  CallResult result{};
   bool done = false;
   Post([&] {
-    const SyscallResult value = Issue(call);
+    const SigbusCatcher catcher;
+    const SyscallResult syscall = Issue(call);
+    const CallResult value{syscall, catcher.caught()};
     const std::lock_guard lock(mutex_);
     result = value;
     done = true;
@@ -133,7 +136,6 @@ void VcpuThread::Run(double deadline_ms, std::function<void(RunResult)> done) {
 }
 
 RunResult VcpuThread::RunVcpu(double deadline_ms) {
-  signals_.sigbus = 0;
   if (deadline_ms > 0) {
     timer_->Arm(deadline_ms, &signals_);
   } else {
@@ -141,7 +143,7 @@ RunResult VcpuThread::RunVcpu(double deadline_ms) {
     signals_.deadline_passed = 1;
     SetImmediateExit(run(), 1);
   }
-  const SyscallResult entered = EnterGuest();
+  const auto [entered, sigbus] = EnterGuest();
   timer_->Disarm(&signals_);
 
   RunResult result;
@@ -152,9 +154,7 @@ RunResult VcpuThread::RunVcpu(double deadline_ms) {
   std::copy(payload.begin(), payload.end(), result.payload.begin());
   result.io_data = CopyIoData();
   result.deadline_expired = entered.error == EINTR && signals_.deadline_passed != 0;
-  if (signals_.sigbus != 0) {
-    result.sigbus = Fault{SIGBUS, signals_.sigbus_code, signals_.sigbus_address};
-  }
+  result.sigbus = sigbus;
   const std::lock_guard lock(mutex_);
   result.kicked = entered.error == EINTR && kick_requested_;
   // From here on Kick leaves kvm_run alone, so that it cannot end the next run.
@@ -163,14 +163,12 @@ RunResult VcpuThread::RunVcpu(double deadline_ms) {
   return result;
 }
 
-SyscallResult VcpuThread::EnterGuest() {
+VcpuThread::CallResult VcpuThread::EnterGuest() {
   for (;;) {
-    signals_.in_kvm_run = 1;
-    const SyscallResult result = Issue([&] { return ioctl(fd_.get(), KVM_RUN, 0); });
-    signals_.in_kvm_run = 0;
-    if (result.error != EINTR || signals_.deadline_passed != 0 || signals_.sigbus != 0) {
-      return result;
-    }
+    const SigbusCatcher catcher;
+    const SyscallResult syscall = Issue([&] { return ioctl(fd_.get(), KVM_RUN, 0); });
+    const CallResult result{syscall, catcher.caught()};
+    if (syscall.error != EINTR || signals_.deadline_passed != 0 || result.sigbus) return result;
     const std::lock_guard lock(mutex_);
     if (kick_requested_) return result;
     // Somebody else's signal (a debugger, the freezer, a kick that came after its run): not an

@@ -36,7 +36,7 @@ struct RunResult {
   std::vector<uint8_t> io_data;
   bool deadline_expired = false;
   bool kicked = false;
-  // A SIGBUS that KVM sent during KVM_RUN.
+  // A SIGBUS that KVM sent during KVM_RUN, for poisoned memory.
   std::optional<Fault> sigbus;
 };
 
@@ -57,8 +57,13 @@ class VcpuThread : public std::enable_shared_from_this<VcpuThread> {
   // The pages of kvm_run. Not to be touched during a run.
   std::span<uint8_t> run_pages() const { return {run_.address(), run_.length()}; }
 
+  struct CallResult {
+    SyscallResult syscall;
+    // A SIGBUS that the kernel sent meanwhile.
+    std::optional<Fault> sigbus;
+  };
   // Runs the call on the thread and waits. Not during a run.
-  SyscallResult Call(const std::function<long()>& call);
+  CallResult Call(const std::function<long()>& call);
   // Starts a KVM_RUN; `done` is called on the thread.
   void Run(double deadline_ms, std::function<void(RunResult)> done);
   // Ends the KVM_RUN that was started, whether or not the thread is in it yet. Does nothing when
@@ -75,7 +80,7 @@ class VcpuThread : public std::enable_shared_from_this<VcpuThread> {
   void ServeCommands();
   void Post(std::function<void()> command);
   RunResult RunVcpu(double deadline_ms);
-  SyscallResult EnterGuest();
+  CallResult EnterGuest();
   std::vector<uint8_t> CopyIoData() const;
   void KickLocked();
   kvm_run* run() const { return reinterpret_cast<kvm_run*>(run_.address()); }

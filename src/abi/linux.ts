@@ -63,6 +63,8 @@ export const MFD_HUGE_2MB = 21 << 26
 export const O_RDONLY = 0
 export const O_WRONLY = 1
 export const O_RDWR = 2
+export const O_DIRECT = 0o40000
+export const O_LARGEFILE = 0o100000
 export const O_CLOEXEC = 0o2000000
 export const O_PATH = 0o10000000
 
@@ -76,6 +78,7 @@ export const F_DUPFD = 0
 export const F_GETFD = 1
 export const F_SETFD = 2
 export const F_GETFL = 3
+export const F_SETFL = 4
 export const F_ADD_SEALS = 1033
 export const F_GET_SEALS = 1034
 export const FD_CLOEXEC = 1
@@ -117,13 +120,19 @@ export const SYS = {
   mincore: 27,
   madvise: 28,
   dup: 32,
+  setitimer: 38,
   sendfile: 40,
+  sendmsg: 46,
+  recvmsg: 47,
+  socketpair: 53,
   fcntl: 72,
   fsync: 74,
+  fdatasync: 75,
   ftruncate: 77,
   fchmod: 91,
   fchown: 93,
   prlimit64: 302,
+  fstatfs: 138,
   mlock: 149,
   munlock: 150,
   readahead: 187,

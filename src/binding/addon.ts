@@ -26,14 +26,19 @@ export interface RawExit {
   deadlineExpired: boolean
   /** True where KVM_RUN ended with EINTR because of kick() or close(). A kick that came too late for that changes nothing. */
   kicked: boolean
-  /** KVM sent this thread a SIGBUS for poisoned memory during KVM_RUN (then EINTR): its si_code and si_addr. */
-  sigbus: { code: number; address: bigint } | null
+  /** KVM sent the thread a SIGBUS for poisoned memory during KVM_RUN, which then ended with EINTR. */
+  sigbus: NativeSignal | null
+}
+
+/** A signal that the kernel sent for memory: siginfo_t's si_code and si_addr. */
+export interface NativeSignal {
+  signal: 'SIGBUS' | 'SIGSEGV'
+  code: number
+  address: bigint
 }
 
 /** What an access to memory did. A fault is data, not an exception. */
-export type NativeProbe =
-  | { ok: true; value: bigint }
-  | { ok: false; signal: 'SIGBUS' | 'SIGSEGV'; code: number; address: bigint }
+export type NativeProbe = { ok: true; value: bigint } | ({ ok: false } & NativeSignal)
 
 export interface NativeKvm {
   /** The file descriptor of /dev/kvm. */
@@ -102,7 +107,7 @@ export interface NativeVcpu {
     gpa: bigint,
     size: bigint,
     flags: bigint,
-  ): { ret: number; errno: number; code: string; gpa: bigint; size: bigint }
+  ): { ret: number; errno: number; code: string; gpa: bigint; size: bigint; sigbus: NativeSignal | null }
   /** Any vCPU ioctl, issued on the vCPU's thread. `argument` is written back. KernelError on failure. */
   ioctl(request: number, argument: Uint8Array | bigint | null): number
   /** Writes into kvm_run (for example hypercall.ret, or MMIO read data) at a byte offset. */
@@ -161,7 +166,11 @@ export interface NativeMapping {
   /** fork(); the child probes (read where value is null), reports through a pipe and exits. Never runs JS in the child. */
   forkProbe(offset: bigint, width: number, value: bigint | null): NativeProbe
   mprotect(offset: bigint, length: bigint, prot: number): void
-  madvise(offset: bigint, length: bigint, advice: number): void
+  /**
+   * madvise(2). MADV_HWPOISON comes with a SIGBUS (BUS_MCEERR_AR) for the caller, which is returned; null without one.
+   * Where the call fails as well (EBUSY for a page of a guest_memfd, 7.3.4), the KernelError has it as `sigbus`.
+   */
+  madvise(offset: bigint, length: bigint, advice: number): NativeSignal | null
   munmap(offset: bigint, length: bigint): void
   mlock(offset: bigint, length: bigint): void
   munlock(offset: bigint, length: bigint): void

@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+import { availableParallelism, freemem } from 'node:os'
 import { join } from 'node:path'
-import type { createVitest, InlineConfig, Reporter, Vitest } from 'vitest/node'
+import type {
+  createVitest,
+  InlineConfig,
+  Reporter,
+  TestSequencerConstructor,
+  TestSpecification,
+  Vitest,
+} from 'vitest/node'
 import { cacheRoot, projectRoot } from '../paths.js'
-import type { Screen } from '../report/screen.js'
-import { linesTo } from '../report/screen.js'
+import { linesTo, type Screen } from '../report/screen.js'
+import { groupBy } from '../report/values.js'
 import type { Target } from './targets.js'
+
+/** What one VM may take of the host's memory, with QEMU's own share, in bytes. */
+const VM_BYTES = 1.5 * 2 ** 30
+const WORKERS_MAX = 8
 
 type ViteOptions = NonNullable<Parameters<typeof createVitest>[2]>
 
@@ -24,8 +36,13 @@ export interface EngineOptions {
  */
 export async function createEngine(options: EngineOptions): Promise<Vitest> {
   const node = await import('vitest/node')
+  class ByTarget extends node.BaseSequencer {
+    override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+      return takeTurns(await super.sort(files))
+    }
+  }
   const handlers = signalHandlers()
-  const vitest = await node.createVitest('test', testOptions(options), viteOptions(options), {
+  const vitest = await node.createVitest('test', testOptions(options, ByTarget), viteOptions(options), {
     // vitest's own words go through the screen, so that they do not land in the middle of the status line.
     stdout: linesTo(options.screen),
     stderr: linesTo(options.screen),
@@ -34,7 +51,10 @@ export async function createEngine(options: EngineOptions): Promise<Vitest> {
   return vitest
 }
 
-function testOptions(options: EngineOptions): InlineConfig & { config: false } {
+function testOptions(
+  options: EngineOptions,
+  sequencer: TestSequencerConstructor,
+): InlineConfig & { config: false } {
   return {
     config: false,
     root: projectRoot,
@@ -42,11 +62,11 @@ function testOptions(options: EngineOptions): InlineConfig & { config: false } {
     api: false,
     reporters: [...options.reporters],
     projects: options.targets.map(({ project }) => project),
-    sequence: { seed: options.seed },
+    sequence: { seed: options.seed, sequencer },
     passWithNoTests: true,
     allowOnly: !process.env.CI,
     teardownTimeout: 3_000,
-    ...(options.workers === undefined ? {} : { maxWorkers: options.workers }),
+    maxWorkers: options.workers ?? defaultWorkers(options.targets),
     ...(options.namePattern === undefined ? {} : { testNamePattern: options.namePattern }),
   }
 }
@@ -59,6 +79,20 @@ function viteOptions({ watch }: EngineOptions): ViteOptions {
     optimizeDeps: { noDiscovery: true, include: [] },
     server: { ws: false, hmr: false, ...(watch ? {} : { watch: null }) },
   }
+}
+
+/** The targets' files in turns, so that the first results of a fast target do not wait for the VMs of a slow one. */
+function takeTurns(files: readonly TestSpecification[]): TestSpecification[] {
+  const queues = [...groupBy(files, ({ project }) => project.name).values()]
+  const longest = Math.max(0, ...queues.map((queue) => queue.length))
+  return Array.from({ length: longest }, (_, turn) => queues.flatMap((queue) => queue[turn] ?? [])).flat()
+}
+
+/** As many as there are processors, and at least one a target; VMs need memory, too. */
+function defaultWorkers(targets: readonly Target[]): number {
+  const hasVms = targets.some(({ kernel }) => kernel !== null)
+  const fitting = hasVms ? Math.floor(freemem() / VM_BYTES) : WORKERS_MAX
+  return Math.max(targets.length, Math.min(availableParallelism(), fitting, WORKERS_MAX))
 }
 
 /** vitest ends the process 1 ms after a signal, with VMs running and results unwritten. gmem's own handlers clean up first. */

@@ -20,6 +20,11 @@ const subcommands: readonly Subcommand[] = [
     load: () => import('./test.js'),
   },
   {
+    name: 'rerun',
+    summary: 'run the latest run again, or only what failed in it',
+    load: () => import('./rerun.js'),
+  },
+  {
     name: 'probe',
     summary: 'say what a target offers: capabilities, VM types, flags, ioctls',
     load: () => import('./probe.js'),

@@ -20,7 +20,7 @@ Examples:
   gmem rerun --run ~/.cache/gmem/runs/2026-11-21T09-12-30.123Z-4711`,
     )
     .action(async (options: { failed?: boolean; run?: string; watch?: boolean }) => {
-      const [{ readRun }, { rerunRequest }, { runTests }] = await Promise.all([
+      const [{ readRun }, { rerunRequest }, { keepExitCode, runTests }] = await Promise.all([
         import('../report/artefacts.js'),
         import('./rerun-request.js'),
         import('./test-run.js'),
@@ -31,6 +31,6 @@ Examples:
         process.stdout.write(`nothing failed in ${earlier.folder}\n`)
         return
       }
-      process.exitCode = await runTests({ ...request, watch: options.watch ?? false }, context)
+      keepExitCode(await runTests({ ...request, watch: options.watch ?? false }, context))
     })
 }

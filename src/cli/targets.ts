@@ -62,6 +62,7 @@ export async function kernelTarget(
     splats: options.splats,
     allow: options.allow,
     leaks: true,
+    warmUp: true,
     retries: options.retries,
     ...(options.slowdown === undefined ? {} : { slowdown: options.slowdown }),
     onEvent: (event) => options.onEvent(kernel.id, event),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import type { Vitest } from 'vitest/node'
 import { ExitCode, usageError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
@@ -15,6 +14,7 @@ import type { CliContext } from './context.js'
 import { createEngine } from './engine.js'
 import { checkOutputs, type Outputs, usesStdout, writeOutputs } from './outputs.js'
 import { storedRequest } from './rerun-request.js'
+import { closeInTime, createStopper, giveUp } from './stopping.js'
 import {
   hostProblem,
   hostTarget,
@@ -23,9 +23,6 @@ import {
   type TargetOptions,
   TEST_FOLDER,
 } from './targets.js'
-
-/** After Ctrl-C or a deadline, running tests get this long to end before the results so far are all there is, in ms. */
-const STOP_MS_MAX = 5_000
 
 /** `gmem test`, with every option decided. */
 export interface TestRequest extends Omit<TargetOptions, 'runDir' | 'onEvent'> {
@@ -53,6 +50,14 @@ export async function runTests(request: TestRequest, context: CliContext): Promi
   return await run.execute()
 }
 
+/** Sets the exit code for good: what of vitest still winds down would put its own 1 in its place. */
+export function keepExitCode(code: ExitCode): void {
+  process.exitCode = code
+  process.once('exit', () => {
+    process.exitCode = code
+  })
+}
+
 class TestRun {
   readonly #early: [string, TargetEvent][] = []
   #listener: ((id: string, event: TargetEvent) => void) | null = null
@@ -71,8 +76,10 @@ class TestRun {
     try {
       return await this.#runOn(targets)
     } finally {
-      await Promise.all(targets.map((target) => target.close()))
       await this.#environment
+      const isClosed = await closeInTime(targets.map((target) => target.close()))
+      // A VM that is being booted or saved dies with this process (see setpriv in src/qemu), and all results are written.
+      if (!isClosed) process.exit(this.#exitCode)
     }
   }
 
@@ -123,21 +130,24 @@ class TestRun {
     }
     const vitest = await createEngine({ ...request, targets, screen, reporters: [recorder, terminal] })
     this.#environment = this.#recordEnvironment(targets)
-    const stop = this.#stopper(recorder)
+    const stop = createStopper(recorder, this.context.signal, deadlineOf(request))
     try {
-      await Promise.race([vitest.start([...request.filters]), stop.requested.then(() => giveUp(vitest))])
+      const running = vitest.start([...request.filters])
+      await Promise.race([running, stop.requested])
       if (request.watch) await stop.requested
+      if (stop.isRequested()) await giveUp(vitest, running)
     } finally {
       stop.dispose()
     }
     if (!this.#reported) await this.#report(recorder.result(), terminal)
-    await closeInTime(vitest)
+    await closeInTime([vitest.close()])
     return this.#exitCode
   }
 
   #reported = false
 
   async #report(result: RunResult, terminal: TerminalReporter): Promise<void> {
+    if (this.#reported && !this.request.watch) return
     this.#reported = true
     this.#exitCode = result.exitCode as ExitCode
     const { namePattern, outputs } = this.request
@@ -151,34 +161,6 @@ class TestRun {
     ) {
       throw usageError(`no test's name matches ${namePattern}`)
     }
-  }
-
-  /** Resolves `requested` when the run must end: interrupted, or past its deadline. */
-  #stopper(recorder: RunRecorder): { requested: Promise<void>; dispose(): void } {
-    const { deadlineMs, slowdown } = this.request
-    const { signal } = this.context
-    let timer: NodeJS.Timeout | undefined
-    let onAbort = (): void => {}
-    const requested = new Promise<void>((resolve) => {
-      onAbort = () => {
-        recorder.interrupted()
-        resolve()
-      }
-      if (signal.aborted) onAbort()
-      else signal.addEventListener('abort', onAbort, { once: true })
-      if (deadlineMs === undefined) return
-      const limitMs = deadlineMs * (slowdown ?? 1)
-      timer = setTimeout(() => {
-        const message = `the run was stopped at its deadline, ${limitMs / 1000} s`
-        recorder.addError('deadline', { name: 'Deadline', message })
-        resolve()
-      }, limitMs)
-    })
-    const dispose = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-    }
-    return { requested, dispose }
   }
 
   async #recordEnvironment(targets: readonly Target[]): Promise<void> {
@@ -199,19 +181,6 @@ class TestRun {
   }
 }
 
-/** Asks running tests to end; resolves when they have, or after a bound: then the results so far must do. */
-async function giveUp(vitest: Vitest): Promise<void> {
-  await Promise.race([vitest.cancelCurrentRun('keyboard-input'), delay(STOP_MS_MAX)])
-}
-
-async function closeInTime(vitest: Vitest): Promise<void> {
-  await Promise.race([vitest.close(), delay(STOP_MS_MAX)])
-}
-
-async function delay(ms: number): Promise<void> {
-  await new Promise<void>((resolve) => setTimeout(resolve, ms).unref())
-}
-
 /** vitest's own rule, asked before anything starts: a filter is a part of a file's path. */
 function checkFilters(filters: readonly string[]): void {
   const folder = join(projectRoot, TEST_FOLDER)
@@ -224,4 +193,9 @@ function checkFilters(filters: readonly string[]): void {
     const names = files.map((file) => relative(TEST_FOLDER, file).replace(/\.test\.ts$/, ''))
     throw usageError(`no test file matches "${filter}"`, `There are: ${names.sort().join(', ')}.`)
   }
+}
+
+/** The limit of the whole run, in ms on this machine. */
+function deadlineOf({ deadlineMs, slowdown }: TestRequest): number | undefined {
+  return deadlineMs === undefined ? undefined : deadlineMs * (slowdown ?? 1)
 }

@@ -22,8 +22,8 @@ export function register(program: Command, context: CliContext): void {
     .addHelpText('after', EXAMPLES)
   command.action(async (filters: string[], options: TestFlags) => {
     const request = testRequest(filters, options)
-    const { runTests } = await import('./test-run.js')
-    process.exitCode = await runTests(request, context)
+    const { keepExitCode, runTests } = await import('./test-run.js')
+    keepExitCode(await runTests(request, context))
   })
   program.addCommand(command)
 }

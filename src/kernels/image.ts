@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { usageError } from '../errors.js'
@@ -55,11 +55,11 @@ async function namedModules(given: string, release: string): Promise<string> {
   const found = below.map((path) => join(given, path)).filter(holdsModules)
   const matching = found.find((path) => releaseOfModules(path) === release)
   if (matching !== undefined) return indexedModules(matching, release)
-  const other = found[0] === undefined ? null : releaseOfModules(found[0])
+  const others = found.length > 0 ? found.map(releaseOfModules) : releasesBelow(given)
   throw usageError(
-    other === null
+    others.length === 0
       ? `${given} holds no modules of ${release}`
-      : `the modules in ${given} are those of ${other}, but the kernel is ${release}`,
+      : `the modules in ${given} are those of ${others.join(', ')}, but the kernel is ${release}`,
     'Give the folder that `make modules_install` made for this very kernel: lib/modules/RELEASE, or one above it.',
   )
 }
@@ -85,6 +85,13 @@ function buildTreeOf(path: string, release: string): string | null {
   } catch {
     return null
   }
+}
+
+function releasesBelow(given: string): string[] {
+  return ['lib/modules', 'usr/lib/modules', 'modules', '.']
+    .map((path) => join(given, path))
+    .filter((dir) => existsSync(dir))
+    .flatMap((dir) => readdirSync(dir).filter((name) => holdsModules(join(dir, name))))
 }
 
 function holdsModules(dir: string): boolean {

@@ -8,9 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ExitCode, GmemError, interruptedError } from '../errors.js'
 import { cacheRoot } from '../paths.js'
 import { firstErrorsOf, objectOf, ranOutOfSpace } from './build-log.js'
-import { NoSpaceError } from './disk.js'
+import { freeBytes, NoSpaceError } from './disk.js'
 import { toolEnvironment } from './run.js'
 import type { Toolchain } from './toolchain.js'
+
+/** A device with less than this left is what broke the build. */
+const fullBelowBytes = 32 * 1024 * 1024
 
 export interface MakeOptions {
   readonly src: string
@@ -87,7 +90,9 @@ async function endGroup(
 
 async function failure(options: MakeOptions, from: number): Promise<GmemError> {
   const log = (await readFile(options.log).catch(() => Buffer.alloc(0))).subarray(from).toString('utf8')
-  if (ranOutOfSpace(log)) return new NoSpaceError(options.src)
+  // Not every tool says ENOSPC: fixdep and objtool only report a short write.
+  if (ranOutOfSpace(log) || (await freeBytes(options.src)) < fullBelowBytes)
+    return new NoSpaceError(options.src)
   const errors = firstErrorsOf(log).map((line) => `  ${line}`)
   return new GmemError(`${options.what} did not build:\n${errors.join('\n')}`, {
     exitCode: ExitCode.buildFailed,

@@ -77,7 +77,16 @@ function stagePristine(tree: OverlayTree, path: string, stage: string): void {
 }
 
 async function applyPatch(patch: Patch, stage: string, signal?: AbortSignal): Promise<void> {
-  const args = ['-p1', '--forward', '--batch', '--silent', '--no-backup-if-mismatch', '--reject-file=-']
+  // No fuzz: a hunk whose context differs may land in the wrong place, and the kernel would not be what was asked for.
+  const args = [
+    '-p1',
+    '--fuzz=0',
+    '--forward',
+    '--batch',
+    '--silent',
+    '--no-backup-if-mismatch',
+    '--reject-file=-',
+  ]
   const result = await execa('patch', [...args, '-i', patch.file], {
     cwd: stage,
     reject: false,

@@ -62,5 +62,5 @@ export function toolEnvironment(extra: Record<string, string> = {}): Record<stri
   }
   // depmod and modules_install live in sbin, which is not in an ordinary user's PATH.
   environment.PATH = `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin`
-  return { ...environment, LC_ALL: 'C', ...extra }
+  return { ...environment, LANG: 'C.UTF-8', ...extra }
 }

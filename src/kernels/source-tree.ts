@@ -4,6 +4,7 @@ import { lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { GmemError } from '../errors.js'
 import type { DebianSource } from './debian.js'
 import { run } from './run.js'
 
@@ -25,8 +26,24 @@ export interface SourceListing {
  * Without: sizes and modification times. Nothing is written into the tree, its .git included.
  */
 export async function listSourceTree(tree: string, signal?: AbortSignal): Promise<SourceListing> {
-  return (await isGitRoot(tree, signal)) ? listGitTree(tree, signal) : listPlainTree(tree, signal)
+  const listing = (await isGitRoot(tree, signal))
+    ? await listGitTree(tree, signal)
+    : await listPlainTree(tree, signal)
+  if (listing.files.includes('Makefile')) return listing
+  throw new GmemError(`${tree}: git counts none of it as source (its .gitignore, or one above, excludes it)`)
 }
+
+/** The .gitignore of Debian's source packages ignores all of the top folder: that is undone, and build output named. */
+const rootExcludes = [
+  '!/*',
+  '/.*',
+  '/*.o',
+  '/*.a',
+  '/vmlinux*',
+  '/System.map',
+  '/Module.symvers',
+  '/modules.*',
+]
 
 const git = (tree: string, args: readonly string[], signal?: AbortSignal): Promise<string> =>
   // safe.directory: reading a tree of another user is all that is done here.
@@ -62,10 +79,15 @@ async function listPlainTree(tree: string, signal?: AbortSignal): Promise<Source
   try {
     await run('git', ['init', '--quiet', '--bare', repository], { signal })
     const args = ['--git-dir', repository, '-c', 'core.bare=false', '--work-tree', tree]
-    const listing = await run('git', [...args, 'ls-files', '-z', '--others', '--exclude-standard'], {
-      cwd: tree,
-      signal,
-    })
+    const excludes = rootExcludes.map((pattern) => `--exclude=${pattern}`)
+    const listing = await run(
+      'git',
+      [...args, 'ls-files', '-z', '--others', '--exclude-standard', ...excludes],
+      {
+        cwd: tree,
+        signal,
+      },
+    )
     const files = splitNul(listing).sort()
     const hash = createHash('sha256')
     for (const path of files) {

@@ -16,12 +16,12 @@ export interface KernelPool {
 }
 
 /**
- * A kernel as a vitest project: give it as the project's `pool`. The first VM is started at once, so that it is there when vitest
- * has found its test files.
+ * A kernel as a vitest project: give it as the project's `pool`. With `warmUp` the first VM starts at once, so that it is there
+ * when vitest has found its test files.
  */
-export function createKernelPool(options: KernelPoolOptions): KernelPool {
+export function createKernelPool(options: KernelPoolOptions & { readonly warmUp?: boolean }): KernelPool {
   const source = new SessionSource(options)
-  source.warmUp()
+  if (options.warmUp) source.warmUp()
   return {
     name: 'gmem',
     createPoolWorker: () => new KernelPoolWorker(source),

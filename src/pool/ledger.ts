@@ -61,7 +61,7 @@ function verdict(deaths: readonly RecordedError[]): RecordedError {
   const [first] = deaths
   if (first === undefined) throw new Error('a verdict needs a death')
   if (deaths.length === 1) return first
-  const same = deaths.every((death) => death.message === first.message)
+  const same = deaths.every((death) => death.stack === first.stack)
   const again = same ? '' : `\n\nIn a fresh VM: ${deaths.at(-1)?.message ?? ''}`
   return {
     ...first,

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The exit code of a run that could not do its work for a reason outside the kernel under test (sysexits' EX_UNAVAILABLE). */
-export const EXIT_INFRASTRUCTURE = 69
+import { ExitCode, GmemError } from '../errors.js'
 
 /**
  * Something around the kernel under test is missing or broken (QEMU, a tool, the image file, disk space): no verdict about
  * the kernel. The message says what to do. Ends a run with exit code 69.
  */
-export class InfrastructureError extends Error {
-  override readonly name: string = 'InfrastructureError'
-  /** The process exit code that stands for it. */
-  readonly exitCode = EXIT_INFRASTRUCTURE
+export class InfrastructureError extends GmemError {
+  override readonly name = 'InfrastructureError'
+
+  constructor(message: string, options: { readonly cause?: unknown } = {}) {
+    super(message, { exitCode: ExitCode.infrastructure, ...options })
+  }
 }
 
 /**

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import type { KernelImage } from '../kernels/types.js'
 import { CHANNEL_PORT_NAME } from './arguments.js'
 import { type CpioEntry, writeCpio } from './cpio.js'
@@ -101,15 +101,10 @@ export async function buildInitramfs(options: InitramfsOptions): Promise<Initram
 }
 
 async function planFor(options: InitramfsOptions): Promise<ModulePlan> {
-  const { release, modulesDir } = options.kernel
+  const { modulesDir } = options.kernel
   const wanted = options.modules ?? DEFAULT_MODULES
   // Without a modules folder nobody knows what is built in; init finds out.
   if (modulesDir === null) return { load: [], builtin: [], missing: [] }
-  if (basename(modulesDir) !== release) {
-    throw new InfrastructureError(
-      `${modulesDir}: these are the modules of ${basename(modulesDir)}, the kernel is ${release}; its module loader refuses them`,
-    )
-  }
   return planModules(await readModuleIndex(modulesDir), wanted)
 }
 

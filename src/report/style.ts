@@ -62,3 +62,13 @@ export function wrap(text: string, width: number): string[] {
 export function indented(lines: readonly string[], indent: string): string[] {
   return lines.map((line) => (line === '' ? '' : indent + line))
 }
+
+/** A text behind a head, continued below its own start; on the next line where the head leaves no room. */
+export function hanging(head: string, text: string, columns: number): string[] {
+  const width = visibleWidth(head)
+  if (columns - width < 40 && visibleWidth(text) > columns - width) {
+    return [head.trimEnd(), ...indented(wrap(text, columns - 6), '      ')]
+  }
+  const [first = '', ...rest] = wrap(text, columns - width)
+  return [head + first, ...indented(rest, ' '.repeat(width))]
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { basename } from 'node:path'
 import type { RunResult, TargetResult, TestResult } from './schema.js'
-import { type Colours, indented, table, visibleWidth, wrap } from './style.js'
+import { type Colours, hanging, indented, table, visibleWidth } from './style.js'
 import { groupBy, plural, seconds } from './values.js'
 
 const SKIP_REASONS_MAX = 12
@@ -176,14 +176,4 @@ function failedLines(target: TargetResult, { colours, columns, name }: Context):
 function place(test: TestResult): string {
   const at = test.error?.at
   return at ? `${at.file}:${at.line}` : test.file
-}
-
-/** A text behind a head, continued below its own start; on the next line where the head leaves no room. */
-function hanging(head: string, text: string, columns: number): string[] {
-  const width = visibleWidth(head)
-  if (columns - width < 40 && visibleWidth(text) > columns - width) {
-    return [head.trimEnd(), ...indented(wrap(text, columns - 6), '      ')]
-  }
-  const [first = '', ...rest] = wrap(text, columns - width)
-  return [head + first, ...indented(rest, ' '.repeat(width))]
 }

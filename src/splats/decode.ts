@@ -25,15 +25,17 @@ interface Located {
   readonly isReturnAddress: boolean
 }
 
-/** Finds the source lines of stack frames with readelf and addr2line. Symbol tables are read once and kept. */
+/**
+ * Finds the source lines of stack frames with readelf and addr2line. Symbol tables are read once and kept.
+ */
 export class SplatDecoder {
   readonly #tables = new Map<string, Promise<SymbolTable>>()
 
   constructor(readonly options: DecoderOptions) {}
 
   /**
-   * The splat with ` (file:line)` after every frame that could be found, and with `fileLine` where the report had none. Never
-   * rejects: what cannot be decoded stays as it was, and `reason` says why.
+   * The splat with ` (file:line)` after every frame that could be found, and with `fileLine` where the report
+   * had none. Never rejects: what cannot be decoded stays as it was, and `reason` says why.
    */
   async decode(splat: Splat): Promise<DecodedSplat> {
     const lines = splat.text.split('\n')
@@ -102,7 +104,10 @@ export class SplatDecoder {
     return known
   }
 
-  /** One place per address: `a.h:1 inlined by b.c:2` from the inside out, or null where the debug information has none. */
+  /**
+   * One place per address: `a.h:1 inlined by b.c:2` from the inside out, or null where the debug information
+   * has none.
+   */
   async #addr2line(file: string, section: string, addresses: readonly bigint[]): Promise<(string | null)[]> {
     const inSection = section === '' ? [] : ['-j', section]
     const wanted = addresses.map((address) => `0x${address.toString(16)}`)

@@ -4,7 +4,9 @@ import { Report } from './report.js'
 import { isTraceLine } from './stack.js'
 import type { LogLine, Splat } from './types.js'
 
-/** A report's lines follow each other; after such a pause, in microseconds, the caller is at something else. */
+/**
+ * A report's lines follow each other; after such a pause, in microseconds, the caller is at something else.
+ */
 const PAUSE_US = 3_000_000
 /** A panic this soon after a report of the same caller, in microseconds, may be its consequence. */
 const CONSEQUENCE_US = 1_000_000
@@ -21,14 +23,25 @@ const END = /^---\[ end (?:trace|Kernel panic)/
 const OWN = /^gmem: /
 
 /** What comes behind a stack trace and still belongs to its report. */
-const AFTER =
-  /^(?:$|\s|Call Trace:|Modules linked in:|CPU: |Tainted: |Hardware name:|Workqueue: |Stopper: |RIP: |Code: |CR2: |irq event stamp|hardirqs |softirqs |---\[|Kernel Offset|Rebooting in|note: |INFO: lockdep is turned off|(?:no|\d+) locks? held by|#\d+: |Preemption disabled|FIX |NMI backtrace|Sending NMI|task:|pool \d+:|Showing (?:busy|backtraces|all)|workqueue \S+:|rcu: |Disabling lock debugging|page:|page dumped|raw: |\(detected by|Kernel panic - |stack backtrace:|Backtrace of|The pool )/
+const AFTER = new RegExp(
+  `^(?:$|\\s|${[
+    '(?:Call Trace|Modules linked in|CPU|Tainted|Hardware name|Workqueue|Stopper|RIP|Code|CR2|page|raw',
+    'rcu): ?',
+    'irq event stamp|hardirqs |softirqs |---\\[|Kernel Offset|Rebooting in|note: ',
+    'INFO: lockdep is turned off',
+    '(?:no|\\d+) locks? held by|#\\d+: |Preemption disabled|FIX |NMI backtrace|Sending NMI|task:|pool \\d+:',
+    'Showing (?:busy|backtraces|all)|workqueue \\S+:|Disabling lock debugging|page dumped|\\(detected by',
+    'Kernel panic - |stack backtrace:|Backtrace of|The pool ',
+  ].join('|')})`,
+)
+
 /** The registers of the first oops, which the kernel shows once more behind the end of every one. */
 const SUMMARY = /^(?:RIP: |Code: |RSP: |R[A-Z0-9]{2}: |FS: |CS: |CR2: |DR\d: |PKRU: |note: )/
 
 /**
- * Finds the kernel's reports in its log. Lines of different callers (CONFIG_PRINTK_CALLER) are kept apart, so that two CPUs may
- * report at once. Push every line in order, then take what is complete, or flush what there is.
+ * Finds the kernel's reports in its log. Lines of different callers (CONFIG_PRINTK_CALLER) are kept apart, so
+ * that two CPUs may report at once. Push every line in order, then take what is complete, or flush what there
+ * is.
  */
 export class SplatDetector {
   readonly #open = new Map<string, Report>()
@@ -96,7 +109,9 @@ export class SplatDetector {
       this.#open.set(line.caller, closed)
       return true
     }
-    if (closed.pattern?.form !== 'cut' || !(SUMMARY.test(text) || text.startsWith('FIX '))) return false
+    const registers = closed.pattern?.form === 'cut' && SUMMARY.test(text)
+    const repair = closed.pattern?.kind === 'slab' && text.startsWith('FIX ')
+    if (!registers && !repair) return false
     closed.append(line, text)
     return true
   }
@@ -183,17 +198,15 @@ export function detectSplats(lines: Iterable<LogLine>): Splat[] {
   return detector.flush()
 }
 
-/** Folds reports with the same fingerprint into the first of them, with a count. */
+/** Folds reports with the same fingerprint and title into the first of them, with a count. */
 export function foldSplats(splats: readonly Splat[]): Splat[] {
   const folded = new Map<string, Splat>()
   for (const splat of splats) {
-    const known = folded.get(splat.fingerprint)
-    folded.set(
-      splat.fingerprint,
-      known === undefined
-        ? splat
-        : { ...known, count: known.count + splat.count, fatal: known.fatal || splat.fatal },
-    )
+    // Two WARNs of one function have the same stack; their lines, in the titles, tell them apart.
+    const key = `${splat.fingerprint}\n${splat.title}`
+    const known = folded.get(key)
+    const count = (known?.count ?? 0) + splat.count
+    folded.set(key, { ...(known ?? splat), count, fatal: splat.fatal || known?.fatal === true })
   }
   return [...folded.values()]
 }

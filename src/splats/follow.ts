@@ -4,7 +4,10 @@ import { type KmsgRecord, parseKmsgRecord } from './kmsg.js'
 
 /** More than the longest record: kernel/printk gives PRINTK_MESSAGE_MAX, 2048 bytes, escapes included. */
 const RECORD_BYTES_MAX = 8192
-/** Of a mark. Longer ones cost: the serial console takes some 3 µs a character under TCG. (Beyond 1024 bytes: EINVAL.) */
+/**
+ * Of a mark. Longer ones cost: the serial console takes some 3 µs a character under TCG. (Beyond 1024 bytes:
+ * EINVAL.)
+ */
 const MARK_CHARS_MAX = 120
 
 /** Reads /dev/kmsg as it grows, without blocking, and writes marks into it. Inside the guest only. */
@@ -15,7 +18,10 @@ export class KmsgFollower {
   #nextSeq = 0
   #lost = 0
 
-  /** Starts at the oldest record that is still there. Throws ENOENT or EACCES where there is no kernel log to read. */
+  /**
+   * Starts at the oldest record that is still there. Throws ENOENT or EACCES where there is no kernel log to
+   * read.
+   */
   constructor(path = '/dev/kmsg') {
     this.#reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     this.#writer = openSync(path, constants.O_WRONLY)
@@ -33,8 +39,8 @@ export class KmsgFollower {
   }
 
   /**
-   * Writes a mark and returns all records before it. Cheaper than `drain`: that it is complete shows in the mark itself, not in an
-   * EAGAIN, which Node makes an exception of (1.2 ms under TCG).
+   * Writes a mark and returns all records before it. Cheaper than `drain`: that it is complete shows in the
+   * mark itself, not in an EAGAIN, which Node makes an exception of (1.2 ms under TCG).
    */
   drainToMark(text: string): KmsgRecord[] {
     return this.#drainTo(this.mark(text))
@@ -62,7 +68,10 @@ export class KmsgFollower {
     return lost
   }
 
-  /** Writes `gmem: TEXT` into the log and so, at level info, onto the console. Returns it: one line, printable ASCII. */
+  /**
+   * Writes `gmem: TEXT` into the log and so, at level info, onto the console. Returns it: one line, printable
+   * ASCII.
+   */
   mark(text: string): string {
     const line = `gmem: ${text.replace(/\s+/g, ' ').replace(/[^ -~]/g, '?')}`
       .slice(0, MARK_CHARS_MAX)
@@ -95,9 +104,9 @@ export class KmsgFollower {
 }
 
 /**
- * By default the kernel silently drops all but ten writes in five seconds. The newline is part of the value: without it the
- * sysctl answers EINVAL (kernel/printk/printk.c, devkmsg_sysctl_set_loglvl). Where `printk.devkmsg=` was given at boot, it is
- * locked and refuses.
+ * By default the kernel silently drops all but ten writes in five seconds. The newline is part of the value:
+ * without it the sysctl answers EINVAL (kernel/printk/printk.c, devkmsg_sysctl_set_loglvl). Where
+ * `printk.devkmsg=` was given at boot, it is locked and refuses.
  */
 function allowEveryMark(): void {
   try {

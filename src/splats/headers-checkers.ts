@@ -60,7 +60,8 @@ const SCHEDULING: readonly Pattern[] = [
     'atomic-sleep',
     'trace',
     15,
-    `BUG: (?<what>sleeping function called from invalid context|assuming (?:atomic|non migratable) context) at ${at}`,
+    'BUG: (?<what>sleeping function called from invalid context|assuming (?:atomic|non migratable) context)' +
+      ` at ${at}`,
     'BUG: $<what> @',
   ),
   header(

@@ -29,7 +29,7 @@ const STALLS: readonly Pattern[] = [
     'hung-task',
     'trace',
     15,
-    "INFO: task (?<comm>.{1,20}):(?<pid>\\d+) (?:blocked(?: in I/O wait)?|can't die) for more than \\d+ seconds",
+    "INFO: task (?<comm>.{1,20}):(?<pid>\\d+) (?:blocked(?: in I/O wait)?|can't die) for more than \\d+ sec",
     'INFO: task $<comm> hung @',
   ),
 ]
@@ -91,7 +91,8 @@ const MEMORY: readonly Pattern[] = [
     'OOM',
     'line',
     16,
-    '(?<what>(?:Memory cgroup out|Out) of memory(?: \\(oom_kill_allocating_task\\))?): Killed process (?<pid>\\d+) \\((?<comm>.+?)\\)',
+    '(?<what>(?:Memory cgroup out|Out) of memory(?: \\(oom_kill_allocating_task\\))?): ' +
+      'Killed process (?<pid>\\d+) \\((?<comm>.+?)\\)',
     '$<what>: killed $<comm>',
   ),
   header('BUG', 'line', 15, 'VFS: (?<what>Busy inodes after unmount of .+)$', 'VFS: $<what>'),

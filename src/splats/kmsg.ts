@@ -20,8 +20,9 @@ const RECORD = /^(\d+),(\d+),(\d+),([^,;]*)((?:,[^;]*)?);(.*)$/
 const CALLER = /,caller=([TC]\d+)/
 
 /**
- * The record that one read(2) of /dev/kmsg returned: `prio,seq,time,flags[,caller=T1];text`, then ` KEY=value` lines.
- * Returns null where it is not one. Unknown fields between flags and `;` are ignored, as the ABI demands.
+ * The record that one read(2) of /dev/kmsg returned: `prio,seq,time,flags[,caller=T1];text`, then `
+ * KEY=value` lines. Returns null where it is not one. Unknown fields between flags and `;` are ignored, as
+ * the ABI demands.
  */
 export function parseKmsgRecord(raw: string): KmsgRecord | null {
   const [first = '', ...rest] = raw.replace(/\n$/, '').split('\n')
@@ -68,12 +69,15 @@ export function linesOfRecord(record: KmsgRecord): LogLine[] {
 }
 
 const CONSOLE = /^(?:<(\d+)>)?\[ *(\d+)\.(\d{6})\](?:\[ *([TC]\d+)\])? ?(.*)$/
-/** Where a program had written to the console without ending its line: only a prefix with a caller is certain. */
+/**
+ * Where a program had written to the console without ending its line: only a prefix with a caller is certain.
+ */
 const CONSOLE_INSIDE = /\[ *(\d+)\.(\d{6})\]\[ *([TC]\d+)\] (.*)$/
 
 /**
- * A line of the console, `[    1.234567][  T123] text`, the caller being there with CONFIG_PRINTK_CALLER and `<4>` in
- * front with console_msg_format=syslog. Returns null for what is not the kernel's: a program's output, firmware.
+ * A line of the console, `[    1.234567][  T123] text`, the caller being there with CONFIG_PRINTK_CALLER and
+ * `<4>` in front with console_msg_format=syslog. Returns null for what is not the kernel's: a program's
+ * output, firmware.
  */
 export function parseConsoleLine(line: string, seq: number): LogLine | null {
   const plain = line.endsWith('\r') ? line.slice(0, -1) : line

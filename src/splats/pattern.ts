@@ -2,8 +2,9 @@
 import type { SplatKind } from './types.js'
 
 /**
- * How a report goes on after its header. `line`: it does not. `trace`: up to the end of its stack trace. `cut`: up to `---[ end
- * trace`. `banner`: up to the next `====`. `oom`: up to the kill. `prefixed`: while the lines carry the subsystem's prefix.
+ * How a report goes on after its header. `line`: it does not. `trace`: up to the end of its stack trace.
+ * `cut`: up to `---[ end trace`. `banner`: up to the next `====`. `oom`: up to the kill. `prefixed`: while
+ * the lines carry the subsystem's prefix.
  */
 export type Form = 'line' | 'trace' | 'cut' | 'banner' | 'oom' | 'prefixed'
 

@@ -3,7 +3,10 @@ import type { HeaderFacts, Pattern } from './pattern.js'
 import { baseName, meaningfulFunctions, parseTraces } from './stack.js'
 import type { LogLine, Splat, SplatKind, TaskRef } from './types.js'
 
-/** A lockdep chain may have hundreds of lines before the stack trace; a runaway report must not fill the memory. */
+/**
+ * A lockdep chain may have hundreds of lines before the stack trace; a runaway report must not fill the
+ * memory.
+ */
 const LINES_MAX = 1500
 
 /** Kinds whose cause is what an interrupt found running, not the interrupt's own stack. */
@@ -107,11 +110,12 @@ export class Report {
     return clean(message === null ? titled : `${titled}: ${message}`)
   }
 
-  /** What WARN(…, "text") says: the line between "cut here" and the header. */
+  /** What WARN(…, "text") says: its first line, between "cut here" and the header. */
   #warnMessage(): string | null {
-    const at = this.#lines.findIndex((line) => line.startsWith('WARNING: '))
-    const message = at > 0 ? this.#lines[at - 1] : undefined
-    return message === undefined || /^(?:-{3,}|={3,}|$)/.test(message) ? null : message
+    const header = this.#lines.findIndex((line) => line.startsWith('WARNING: '))
+    const cut = this.#lines.findIndex((line) => line.includes('[ cut here ]'))
+    const message = cut >= 0 && cut + 1 < header ? this.#lines[cut + 1] : undefined
+    return message === undefined || message === '' ? null : message
   }
 
   #find(regex: RegExp): RegExpExecArray | null {

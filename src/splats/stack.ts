@@ -45,8 +45,8 @@ export function parseRip(line: string): Frame | null {
 }
 
 /**
- * The traces of a report. Frames outside a `Call Trace:` (where an object was allocated, how a lock came to be held) are not
- * in them: they differ for the same bug.
+ * The traces of a report. Frames outside a `Call Trace:` (where an object was allocated, how a lock came to
+ * be held) are not in them: they differ for the same bug.
  */
 export function parseTraces(lines: readonly string[]): Trace[] {
   const traces: { rip: Frame | null; frames: Frame[]; interruptedAt: number }[] = []
@@ -71,29 +71,47 @@ export function parseTraces(lines: readonly string[]): Trace[] {
   return traces
 }
 
-const TRACE_LINE =
-  /^\s*(?:<\/?(?:TASK|IRQ|NMI|SOFTIRQ|#\w+|ENTRY_TRAMPOLINE|[A-Z]+\d*)>|RIP: |Code: |RSP: |R[A-Z0-9]{2}: |FS: |CS: |CR2: |DR\d: |PKRU: |EFLAGS|ORIG_RAX)/
+const TRACE_LINE = new RegExp(
+  `^\\s*(?:${[
+    '<\\/?(?:TASK|IRQ|NMI|SOFTIRQ|#\\w+|ENTRY_TRAMPOLINE|[A-Z]+\\d*)>',
+    '(?:RIP|Code|RSP|R[A-Z0-9]{2}|FS|CS|CR2|DR\\d|PKRU): |EFLAGS|ORIG_RAX',
+  ].join('|')})`,
+)
 
 /** Whether a line may stand in a `Call Trace:`: a frame, a stack's name, registers. */
 export function isTraceLine(line: string): boolean {
   return TRACE_LINE.test(line) || FRAME.test(line)
 }
 
-/** Reports, dumps, entry code and the primitives that check: they are on the stack of every bug that they find. */
+/** Reports, dumps, entry code and the primitives that check: on the stack of every bug that they find. */
 const MACHINERY = new RegExp(
   `^(?:${[
-    '(?:__)?dump_stack\\w*|show_\\w+|print_\\w+|__warn\\w*|warn_\\w+|(?:__)?report_bug\\w*|handle_bug|__die\\w*|die\\w*|oops_\\w+',
-    'v?panic|check_panic_on_warn|page_fault_oops|kernelmode_fixup_or_oops|fixup_exception|object_err|slab_\\w+|bad_page',
-    'exc_\\w+|asm_\\w+|sysvec_\\w+|entry_\\w+|do_syscall_\\w+|ret_from_fork\\w*|x64_sys_call|syscall_\\w+|kthread',
-    '(?:__)?kasan_\\w+|__asan_\\w+|check_memory_region\\w*|(?:__)?kfence_\\w+|(?:__)?kcsan_\\w+|__tsan_\\w+|(?:__)?kmsan_\\w+|__msan_\\w+',
-    '__ubsan_\\w+|ubsan_\\w+|refcount_warn_saturate|__list_\\w+_or_report|check_bytes_and_report|check_object|free_to_partial_list',
-    'check_prev_\\w+|check_noncircular|check_irq_usage|validate_chain|mark_lock\\w*|__lock_\\w+|lock_(?:acquire|release)|lockdep_\\w+',
-    '__might_\\w+|__schedule\\w*|schedule\\w*|preempt_schedule\\w*|io_schedule\\w*|__cant_\\w+|check_preemption_disabled|debug_smp_\\w+',
-    'watchdog_\\w+|wq_watchdog_\\w+|nmi_\\w+|arch_trigger_\\w+|trigger_\\w+|rcu_dump_\\w+|rcu_check_\\w+|rcu_sched_clock_irq|sched_show_task',
-    '__?hrtimer_\\w+|hrtimer_\\w+|update_process_times|tick_\\w+|call_timer_fn|__run_timers|run_timer_\\w+|handle_softirqs|__do_softirq|irq_exit\\w*',
-    '(?:__)?mutex_lock\\w*|rwsem_down_\\w+|(?:__)?down_(?:read|write)\\w*|wait_for_completion\\w*|__wait_for_common|msleep\\w*|debug_(?:print_)?object\\w*|__debug_\\w+|usercopy_abort|__check_\\w+_size|spin_(?:dump|bug)',
+    // Reports and dumps.
+    '(?:__)?dump_stack\\w*|show_\\w+|print_\\w+|__warn\\w*|warn_\\w+|(?:__)?report_bug\\w*|handle_bug',
+    'v?panic',
+    '__die\\w*|die\\w*|oops_\\w+|check_panic_on_warn|page_fault_oops|kernelmode_fixup_or_oops',
+    'fixup_exception',
+    'object_err|slab_\\w+|bad_page|dump_header|oom_kill_process|out_of_memory|sched_show_task|usercopy_abort',
+    // Entry code.
+    'exc_\\w+|asm_\\w+|sysvec_\\w+|entry_\\w+|do_syscall_\\w+|ret_from_fork\\w*|x64_sys_call',
+    'syscall_\\w+|kthread',
+    // Checkers.
+    '(?:__)?kasan_\\w+|__asan_\\w+|check_memory_region\\w*|(?:__)?kfence_\\w+|(?:__)?kcsan_\\w+|__tsan_\\w+',
+    '(?:__)?kmsan_\\w+|__msan_\\w+|__ubsan_\\w+|ubsan_\\w+|refcount_warn_saturate|__list_\\w+_or_report',
+    'check_bytes_and_report|check_object|free_to_partial_list|debug_(?:print_)?object\\w*|__check_\\w+_size',
+    'check_prev_\\w+|check_noncircular|check_irq_usage|validate_chain|mark_lock\\w*|__lock_\\w+|lockdep_\\w+',
+    'lock_(?:acquire|release)|spin_(?:dump|bug)|__might_\\w+|__cant_\\w+|check_preemption_disabled',
+    'debug_smp_\\w+',
+    // Waiting and allocating, which somebody else asked for.
+    '__schedule\\w*|schedule\\w*|preempt_schedule\\w*|io_schedule\\w*|wait_for_completion\\w*',
+    '__wait_for_common',
+    'msleep\\w*|(?:__)?mutex_lock\\w*|rwsem_down_\\w+|(?:__)?down_(?:read|write)\\w*',
     'kv?free\\w*|kmem_cache_(?:alloc|free)\\w*|(?:__)?kmalloc\\w*',
-    'dump_header|oom_kill_process|out_of_memory|lapic_next_event|clockevents_\\w+|stop_machine_yield|(?:default|native|pv)_\\w*(?:idle|halt)\\w*',
+    // Watchdogs, timers, idling.
+    'watchdog_\\w+|wq_watchdog_\\w+|nmi_\\w+|arch_trigger_\\w+|trigger_\\w+|rcu_dump_\\w+|rcu_check_\\w+',
+    'rcu_sched_clock_irq|(?:__)?hrtimer_\\w+|update_process_times|tick_\\w+|call_timer_fn|__run_timers',
+    'run_timer_\\w+|handle_softirqs|__do_softirq|irq_exit\\w*|lapic_next_event|clockevents_\\w+',
+    'stop_machine_yield|(?:default|native|pv)_\\w*(?:idle|halt)\\w*',
   ].join('|')})$`,
 )
 
@@ -106,8 +124,9 @@ export function baseName(name: string): string {
 const FINGERPRINT_FUNCTIONS = 5
 
 /**
- * The functions that tell where it happened, innermost first: at most five, nothing of the reporting machinery.
- * `interrupted`: the context that an interrupt found, for lockups and stalls, instead of the interrupt's own.
+ * The functions that tell where it happened, innermost first: at most five, nothing of the reporting
+ * machinery. `interrupted`: the context that an interrupt found, for lockups and stalls, instead of the
+ * interrupt's own.
  */
 export function meaningfulFunctions(traces: readonly Trace[], interrupted: boolean): string[] {
   const choices = traces.flatMap((trace) => {
@@ -121,7 +140,8 @@ export function meaningfulFunctions(traces: readonly Trace[], interrupted: boole
     const names = namesOf(frames.filter((frame) => frame.reliable))
     if (names.length > 0) return names
   }
-  // A running task of another CPU has only guesses on its stack; what an interrupt left above its entry is not even that.
+  // A running task of another CPU has only guesses on its stack; what an interrupt left above its entry is
+  // not even that.
   for (const frames of choices) {
     const entry = frames.findLastIndex((frame) => frame.function.startsWith('asm_'))
     const names = namesOf(frames.slice(entry + 1))

@@ -48,8 +48,8 @@ export class SymbolTable {
   }
 
   /**
-   * The instruction of a frame: the call for a return address, the instruction itself for a register's. Null where the function
-   * is not there, or several have that name and size.
+   * The instruction of a frame: the call for a return address, the instruction itself for a register's. Null
+   * where the function is not there, or several have that name and size.
    */
   resolve(frame: Frame, isReturnAddress: boolean): CodeAddress | null {
     const named = this.functions.get(frame.function) ?? []

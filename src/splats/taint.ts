@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Splat } from './types.js'
 
-/** A bit of /proc/sys/kernel/tainted (Documentation/admin-guide/tainted-kernels.rst, kernel/panic.c `taint_flags`). */
+/**
+ * A bit of /proc/sys/kernel/tainted (Documentation/admin-guide/tainted-kernels.rst, kernel/panic.c
+ * `taint_flags`).
+ */
 export interface TaintFlag {
   readonly bit: number
   readonly letter: string
@@ -34,7 +37,10 @@ export const TAINT_FLAGS: readonly TaintFlag[] = [
   ['J', 'fwctl command', false],
 ].map(([letter, meaning, trouble], bit) => ({ bit, letter, meaning, trouble }) as TaintFlag)
 
-/** The flags that a value of /proc/sys/kernel/tainted holds; bits that this table does not know get the letter `?`. */
+/**
+ * The flags that a value of /proc/sys/kernel/tainted holds; bits that this table does not know get the letter
+ * `?`.
+ */
 export function decodeTaint(value: bigint): TaintFlag[] {
   const flags: TaintFlag[] = []
   for (let bit = 0; value >> BigInt(bit) > 0n; bit += 1) {

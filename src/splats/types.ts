@@ -67,7 +67,7 @@ export interface Splat {
   /** /dev/kmsg sequence numbers; on the console: line numbers from 0. */
   readonly firstSeq: number
   readonly lastSeq: number
-  /** How often it was printed: reports with the same fingerprint are folded into the first. */
+  /** How often it was printed: reports with the same fingerprint and title are folded into the first. */
   readonly count: number
   /** The kernel panicked because of it, or said that it would. */
   readonly fatal: boolean

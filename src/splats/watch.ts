@@ -21,11 +21,17 @@ export interface WatchedTest {
 export interface TroubleWatchOptions {
   /** `slowdown` of the guest: waiting for a report in the making is stretched by it. */
   readonly slowdown?: number
-  /** Whether the calling thread is renamed `gmem-tN` for each test; its new threads inherit that. Default true. */
+  /**
+   * Whether the calling thread is renamed `gmem-tN` for each test; its new threads inherit that. Default
+   * true.
+   */
   readonly renameThread?: boolean
 }
 
-/** Says what the kernel complained about in a test's window. Inside the guest only, in the thread that runs the tests. */
+/**
+ * Says what the kernel complained about in a test's window. Inside the guest only, in the thread that runs
+ * the tests.
+ */
 export class TroubleWatch {
   readonly #detector = new SplatDetector()
   readonly #tests = new Map<string, WatchedTest>()
@@ -34,11 +40,19 @@ export class TroubleWatch {
   readonly #commFile: number | null
   readonly #settleMs: number
   readonly #buffer = Buffer.allocUnsafe(32)
-  #taint: bigint
+  #taint = 0n
+  /**
+   * Whether the last look found a report: the kernel raises the taint after printing it, perhaps after that
+   * look.
+   */
+  #explained = false
   #comm = ''
   #count = 0
 
-  /** Throws where /proc is not mounted. What the log already holds is no test's. */
+  /** What the kernel complained about from its boot until the watch began: no test's, but somebody's. */
+  readonly atBoot: readonly Splat[]
+
+  /** Throws where /proc is not mounted. */
   constructor(
     readonly follower: KmsgFollower,
     options: TroubleWatchOptions = {},
@@ -47,9 +61,7 @@ export class TroubleWatch {
     this.#taintFile = openSync('/proc/sys/kernel/tainted', 'r')
     this.#warnOnceFile = openOptional('/sys/kernel/debug/clear_warn_once')
     this.#commFile = options.renameThread === false ? null : openOptional('/proc/thread-self/comm')
-    this.#taint = this.#readTaint()
-    follower.drain()
-    follower.takeLost()
+    this.atBoot = this.#collect('watch begins', '')
   }
 
   /** Whether WARN_ONCE fires again for every test: needs debugfs at /sys/kernel/debug. */
@@ -57,7 +69,10 @@ export class TroubleWatch {
     return this.#warnOnceFile !== null
   }
 
-  /** Starts a test's window. Returns what came after the end of the one before: no window holds it. */
+  /**
+   * Starts a test's window. Returns what came after the end of the one before, or after the watch began: no
+   * window holds it.
+   */
   begin(test: WatchedTest): Splat[] {
     this.#count += 1
     const comm = `gmem-t${this.#count}`
@@ -66,17 +81,13 @@ export class TroubleWatch {
     this.#tests.delete(`gmem-t${this.#count - TESTS_REMEMBERED}`)
     this.#comm = comm
     if (this.#commFile !== null) writeSync(this.#commFile, comm)
-    this.#taint = this.#readTaint()
     this.resetWarnOnce()
     return between
   }
 
   /** Ends the window and returns what the kernel complained about in it, each fingerprint once. */
   end(): Splat[] {
-    const splats = this.#collect(`test end ${this.#tests.get(this.#comm)?.id ?? ''}`, this.#comm)
-    const rose = newTrouble(this.#taint, this.#readTaint())
-    if (rose.length > 0 && !splats.some(isSplat)) splats.push(taintSplat(rose, this.follower.nextSeq))
-    return splats
+    return this.#collect(`test end ${this.#tests.get(this.#comm)?.id ?? ''}`, this.#comm)
   }
 
   /** Lets every WARN_ONCE, and what else is printed once, fire again (kernel/panic.c, clear_warn_once). */
@@ -96,8 +107,20 @@ export class TroubleWatch {
       this.#read(this.follower.drain())
     }
     const splats = foldSplats(this.#detector.flush()).map((splat) => this.#attribute(splat, current))
+    splats.push(...this.#secondWitness(splats.some(isSplat)))
     const lost = this.follower.takeLost()
-    return lost === 0 ? splats : [...splats, lostLog(lost, this.follower.nextSeq)]
+    if (lost > 0) splats.push(lostLog(lost, this.follower.nextSeq))
+    return splats
+  }
+
+  /** Taint of trouble that nothing in the log accounts for. */
+  #secondWitness(reported: boolean): Splat[] {
+    const taint = this.#readTaint()
+    const rose = newTrouble(this.#taint, taint)
+    const explained = reported || this.#explained
+    this.#taint = taint
+    this.#explained = reported
+    return rose.length === 0 || explained ? [] : [taintSplat(rose, this.follower.nextSeq)]
   }
 
   #read(records: readonly KmsgRecord[]): void {
@@ -134,7 +157,9 @@ function lostLog(lost: number, seq: number): Splat {
     cpu: null,
     function: null,
     fileLine: null,
-    text: `${lost} records of /dev/kmsg were overwritten before gmem read them; a splat may have been among them. A larger log_buf_len= helps.`,
+    text:
+      `${lost} records of /dev/kmsg were overwritten before gmem read them; a splat may have been among` +
+      ' them. A larger log_buf_len= helps.',
     firstSeq: seq,
     lastSeq: seq,
     count: 1,

@@ -14,6 +14,7 @@ import {
 import './meta.js'
 import { firstUnmet, type Need } from './needs.js'
 import { probeTarget } from './probe-target.js'
+import type { TargetInfo } from './target.js'
 import { TestTimeoutError } from './timeouts.js'
 import { startTrace, TRACE_LINES_MAX, takeTrace } from './trace.js'
 
@@ -25,6 +26,8 @@ export interface RunOptions {
   /** Scaled. */
   readonly timeoutMs: number
   readonly knownIssue?: KnownIssue
+  /** Where the target's facts come from; default probeTarget. */
+  readonly target?: () => TargetInfo
 }
 
 /** Runs a test's body between the harness's hooks, and throws what the test fails with. */
@@ -50,11 +53,12 @@ export async function runTest(
     throw failure
   }
   const error = verdict(vitest, options, { failure: hexifyError(failure), complaint })
+  if (error !== null) keepTrace(vitest)
   const late = await end(error === null ? passed(vitest) : { status: 'fail', error: recordError(error) })
-  const final = error ?? late ?? null
-  if (final === null) return
+  if (error !== null) throw error
+  if (late === null || late === undefined) return
   keepTrace(vitest)
-  throw final
+  throw late
 }
 
 function passed({ task }: TestContext): Omit<TestResult, 'durationMs'> {
@@ -80,12 +84,13 @@ function infoOf(vitest: TestContext, options: RunOptions): TestInfo {
 function replay(vitest: TestContext, recorded: TestResult): void {
   Object.assign(vitest.task.meta, recorded.meta)
   if (recorded.status === 'skip') vitest.skip(recorded.reason)
+  if (recorded.knownIssue !== undefined) vitest.task.meta.knownIssue = recorded.knownIssue
   if (recorded.status === 'fail')
     throw reviveError(recorded.error ?? { name: 'Error', message: 'failed before' })
 }
 
 async function skipUnmet(vitest: TestContext, options: RunOptions, observer: TestObserver): Promise<void> {
-  const reason = (await firstUnmet(options.needs ?? [], probeTarget())) ?? undetectable(options, observer)
+  const reason = (await firstUnmet(options.needs ?? [], targetOf(options))) ?? undetectable(options, observer)
   if (reason === null) return
   // JSON has task.meta, JUnit and TAP the annotation, the terminal the note: no reporter shows all three.
   vitest.task.meta.skipReason = reason
@@ -138,10 +143,14 @@ function keepTrace(vitest: TestContext): readonly string[] {
   return meta.trace
 }
 
+function targetOf({ target = probeTarget }: RunOptions): TargetInfo {
+  return target()
+}
+
 // What the test fails with, or null.
 function verdict(vitest: TestContext, options: RunOptions, raw: RawVerdict): unknown {
   const { knownIssue } = options
-  const { release } = probeTarget()
+  const { release } = targetOf(options)
   if (knownIssue === undefined || !knownOn(knownIssue, release)) return raw.failure ?? raw.complaint
   try {
     vitest.task.meta.knownIssue = judgeKnownIssue(knownIssue, release, raw)

@@ -11,6 +11,7 @@ import {
 } from '../../splats/index.js'
 import type { TestInfo } from '../../testing/lifecycle.js'
 import type { TroublePolicy } from '../protocol.js'
+import { LeakWatch } from './leaks.js'
 
 /** A splat, with the allow file's reason where it may pass. */
 export type JudgedSplat = Splat & { readonly allowed?: string }
@@ -37,6 +38,7 @@ export function openKernelLog(): void {
 /** The kernel's log between the tests of one file: what it says in a test's window is that test's. */
 export class TroubleGate {
   readonly #allowed: readonly AllowEntry[]
+  readonly #leaks = new LeakWatch()
   #isTainted = false
   #last: TestInfo | null = null
 
@@ -59,6 +61,7 @@ export class TroubleGate {
 
   /** Opens a test's window. Returns what came since the last one was closed. */
   open(info: TestInfo): JudgedSplat[] {
+    if (this.policy.leaks) this.#leaks.begin()
     const late = watch && this.policy.splats !== 'off' ? watch.begin({ id: info.id, name: info.name }) : []
     return this.#judge(late).filter((splat) => this.#condemns(splat))
   }
@@ -66,6 +69,10 @@ export class TroubleGate {
   /** Closes a test's window: the error that it fails with, or null. All that was seen goes into its meta. */
   close(info: TestInfo): Error | null {
     this.#last = info
+    return this.#closeLog(info) ?? this.#closeLeaks(info)
+  }
+
+  #closeLog(info: TestInfo): Error | null {
     if (!watch || this.policy.splats === 'off') return null
     const splats = this.#judge(watch.end())
     if (splats.length > 0) info.meta.splats = splats
@@ -73,6 +80,15 @@ export class TroubleGate {
     if (bad.length === 0) return null
     info.meta.failure = 'splat'
     return new KernelSplatError(bad, 'during this test')
+  }
+
+  #closeLeaks(info: TestInfo): Error | null {
+    const leak = this.policy.leaks ? this.#leaks.end() : null
+    if (leak === null) return null
+    // What is left would hide the next leak, or look like one.
+    this.#isTainted = true
+    info.meta.failure = 'leak'
+    return leak
   }
 
   /** What came after the last window was closed, at the end of a file. */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createVitest } from 'vitest/node'
 import { RunRecorder } from '../../../src/report/recorder.js'
 import { Screen } from '../../../src/report/screen.js'
@@ -9,6 +11,7 @@ import { TerminalReporter } from '../../../src/report/terminal.js'
  * Runs the fixtures of this folder that the arguments name under a real vitest, on two projects, with gmem's reporters: what a person
  * sees goes to the standard output, the result as JSON to the standard error.
  */
+const cacheDir = mkdtempSync(join(tmpdir(), 'gmem-report-'))
 const [pattern = '', ...files] = process.argv.slice(2)
 const root = import.meta.dirname
 const filter = pattern === '' ? undefined : new RegExp(pattern)
@@ -43,7 +46,8 @@ const vitest = await createVitest(
     ...(filter && { testNamePattern: filter }),
     projects: targets.map(({ id }) => ({ test: { ...project, name: id, env: { TARGET: id } } })),
   },
-  { cacheDir: `${tmpdir()}/gmem-${process.pid}-report` },
+  { cacheDir },
 )
 await vitest.start([])
 await vitest.close()
+rmSync(cacheDir, { recursive: true })

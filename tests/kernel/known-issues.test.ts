@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KVM_MEM_LOG_DIRTY_PAGES } from 'gmem/abi'
+import { describe, expect, mib, pages, preFault, tdp, test, thp } from 'gmem/testing'
+import { BASE, privateMemory } from './support/conversion.js'
+import { startChild } from './support/conversion-child.js'
+
+/** Longer than a kernel needs to end a process, however slow the CPU; far less than what CLEAR_MS takes. */
+const PROMPT_MS = 500
+const CLEAR_MS = 1500
+
+/**
+ * Clears the attributes of a range that is chosen to keep this CPU busy for CLEAR_MS: one gfn in it is private, or the kernel would
+ * see that there is nothing to do. It says `clearing` just before.
+ */
+const CLEARING = `
+  const vm = Kvm.open().createVm({ type: 'SW_PROTECTED' })
+  const clear = (size) => {
+    vm.setPrivate({ gpa: gpa(0), size: pages(1) })
+    const startedAt = performance.now()
+    vm.setShared({ gpa: gpa(0), size: bytes(size) })
+    return performance.now() - startedAt
+  }
+  const sample = 1n << 32n
+  const factor = Math.ceil(${CLEAR_MS} / clear(sample))
+  process.stdout.write('clearing\\n', () => clear(sample * BigInt(factor)))
+`
+
+describe('known issues', () => {
+  test('a fatal signal ends a change of attributes, however long its range', {
+    needs: privateMemory,
+    knownIssue: {
+      id: 'F1',
+      symptom: 'SIGKILL waits until KVM_SET_MEMORY_ATTRIBUTES has cleared the whole range: days for 2^52 bytes',
+      expected: 'the process ends at once: kvm_vm_set_mem_attributes() looks for a fatal signal',
+    },
+  }, async () => {
+    const child = startChild(CLEARING)
+    expect(await child.line()).toBe('clearing')
+    await sleep(100)
+
+    const latencyMs = await child.kill()
+
+    expect(latencyMs).toBeLessThan(PROMPT_MS)
+  })
+
+  test('turning dirty logging off over memory that became private warns of nothing', {
+    needs: [...privateMemory, thp],
+    knownIssue: {
+      id: 'F2',
+      symptom: 'WARN in kvm_mmu_max_mapping_level() below kvm_mmu_recover_huge_pages(): "Get pfn+order from guest_memfd"',
+      expected: 'no warning: userspace can do this at any time',
+      shows: 'splat',
+    },
+  }, async ({ kvm }) => {
+    using vm = kvm.createVm({ type: 'SW_PROTECTED' })
+    const memory = vm.addMemory({ gpa: BASE, size: mib(2), backing: 'thp', flags: KVM_MEM_LOG_DIRTY_PAGES })
+    memory.shared.fill(0xaa)
+    using vcpu = vm.createVcpu()
+    await vcpu.write8(BASE, 1)
+    vm.setPrivate(memory)
+
+    vm.setMemslot({ slot: memory.slot, gpa: BASE, size: mib(2), hva: memory.shared, flags: 0 })
+
+    expect(await vcpu.attempt.read8(BASE)).toBeMemoryFault({ gpa: BASE, private: true })
+  })
+
+  test('a read of a memslot without host memory behind it exits with MEMORY_FAULT', {
+    needs: [tdp],
+    knownIssue: {
+      id: 'F3',
+      symptom: 'KVM_RUN fails with EFAULT and exit reason UNKNOWN',
+      expected: 'MEMORY_FAULT: "a valid memslot but no backing VMA" is the example in Documentation/virt/kvm/api.rst',
+    },
+  }, async ({ kvm }) => {
+    using vm = kvm.createVm()
+    const memory = vm.addMemory({ gpa: BASE, size: pages(2) })
+    memory.shared.munmap(memory.range(pages(1), pages(1)))
+    using vcpu = vm.createVcpu()
+
+    const fault = await vcpu.attempt.read64(memory.gpaOf(pages(1)))
+
+    expect(fault).toBeMemoryFault({ gpa: memory.gpaOf(pages(1)), size: pages(1), private: false, code: 'EFAULT' })
+  })
+
+  test('prefaulting a private gfn without memslot fails as for a shared one', {
+    needs: [...privateMemory, preFault('SW_PROTECTED')],
+    knownIssue: {
+      id: 'F4',
+      symptom: 'KVM_PRE_FAULT_MEMORY fails with EFAULT',
+      expected: 'ENOENT, documented for a gpa without memslot',
+    },
+  }, async ({ kvm }) => {
+    using vm = kvm.createVm({ type: 'SW_PROTECTED' })
+    using vcpu = vm.createVcpu()
+    await vcpu.ready()
+    const range = { gpa: BASE, size: pages(1) }
+    const asShared = vcpu.preFault(range)
+    vm.setPrivate(range)
+
+    const asPrivate = vcpu.preFault(range)
+
+    expect(asPrivate).toEqual(asShared)
+    expect(asPrivate).toFailWith('ENOENT')
+  })
+
+  test('a gfn that was MMIO before it was made private exits as one that was not', {
+    needs: privateMemory,
+    knownIssue: {
+      id: 'F5',
+      symptom: 'the gfn stays MMIO for the guest',
+      expected: 'MEMORY_FAULT with PRIVATE, as where the first access comes after the conversion',
+    },
+  }, async ({ kvm }) => {
+    using vm = kvm.createVm({ type: 'SW_PROTECTED' })
+    using vcpu = vm.createVcpu()
+    await vcpu.attempt.write64(BASE, 1n)
+    await vcpu.resume()
+    vm.setPrivate({ gpa: BASE, size: pages(1) })
+
+    const outcome = await vcpu.attempt.write64(BASE, 2n)
+
+    expect(outcome).toBeMemoryFault({ gpa: BASE, size: pages(1), private: true, code: 'EFAULT' })
+  })
+})

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Gpa, KernelError, type Mapping, type Memory, type Vm } from 'gmem/kvm'
+import { gpa, memoryAttribute, type Need, pages, vmType } from 'gmem/testing'
+
+/** What a test of private memory needs: VM type SW_PROTECTED, and KVM_SET_MEMORY_ATTRIBUTES that takes PRIVATE on it. */
+export const privateMemory: readonly Need[] = [vmType.swProtected, memoryAttribute.private]
+
+/** Where tests put their memory: 2 MiB aligned, clear of the monitor (1 MiB to 1.5 MiB). */
+export const BASE: Gpa = gpa(0x1000_0000)
+
+/** A memory of SW_PROTECTED VMs whose shared half holds `byte` and whose private half nobody has touched. */
+export function convertibleMemory(vm: Vm, pageCount: number, byte = 0x5a): Memory {
+  const memory = vm.addMemory({ gpa: BASE, size: pages(pageCount), guestMemfd: {} })
+  memory.shared.fill(byte)
+  return memory
+}
+
+/** The errno's name of a refused call, '' for a call that worked. */
+export function errnoOf(call: () => unknown): string {
+  try {
+    call()
+    return ''
+  } catch (error) {
+    if (error instanceof KernelError) return error.code
+    throw error
+  }
+}
+
+/** What each page of a mapping is filled with: its byte, or the text `mixed` where it holds more than one. */
+export function fillOfPages(mapping: Mapping): (number | 'mixed')[] {
+  const count = Number(mapping.size / pages(1))
+  return Array.from({ length: count }, (_, page) => {
+    const first = mapping.read8(pages(page))
+    return mapping.findMismatch(first, { offset: pages(page), size: pages(1) }) === null ? first : 'mixed'
+  })
+}
+
+/** What fillOfPages gives where even pages hold one byte and odd pages another. */
+export function alternating(pageCount: number, bytes: { readonly even: number; readonly odd: number }): number[] {
+  return Array.from({ length: pageCount }, (_, page) => (page % 2 === 0 ? bytes.even : bytes.odd))
+}
+
+/** Every second page of a memory, as ranges of one page: those with even or with odd numbers. */
+export function everySecondPage(memory: Memory, which: 'even' | 'odd') {
+  const count = Number(memory.size / pages(1))
+  const first = which === 'even' ? 0 : 1
+  const numbers = Array.from({ length: count }, (_, page) => page).filter((page) => page % 2 === first)
+  return numbers.map((page) => memory.range(pages(page), pages(1)))
+}
