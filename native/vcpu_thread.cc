@@ -24,10 +24,14 @@ VcpuThread::Creation VcpuThread::Create(int vm_fd, uint32_t id, size_t run_size)
   InstallSignalHandlers();
   auto self = std::make_shared<VcpuThread>();
   Creation creation;
-  {
+  try {
     const BlockForeignSignals block;
     self->thread_ = std::thread(
         [self, vm_fd, id, run_size, &creation] { self->Main(vm_fd, id, run_size, &creation); });
+  } catch (const std::system_error& error) {
+    creation.error = error.code().value();
+    creation.syscall = "pthread_create";
+    return creation;
   }
   std::unique_lock lock(self->mutex_);
   self->changed_.wait(lock, [&] { return self->created_; });

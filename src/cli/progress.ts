@@ -53,6 +53,7 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
     phase = null
   }
 
+  process.once('exit', erase)
   return {
     phase: (title) => {
       if (phase?.title === title) return
@@ -60,7 +61,6 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
       phase = { title, startedAt: Date.now(), fraction: null, detail: '', printedAt: Date.now() }
       timer = setInterval(tick, redrawMs)
       timer.unref()
-      process.once('exit', erase)
     },
     update: ({ fraction, detail }) => {
       if (phase === null) return

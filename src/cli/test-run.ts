@@ -79,7 +79,7 @@ class TestRun {
       await this.#environment
       const isClosed = await closeInTime(targets.map((target) => target.close()))
       // A VM that is being booted or saved dies with this process (see setpriv in src/qemu), and all results are written.
-      if (!isClosed) process.exit(this.#exitCode)
+      if (!isClosed && this.#reported) process.exit(this.#exitCode)
     }
   }
 
@@ -141,7 +141,7 @@ class TestRun {
     }
     if (!this.#reported) await this.#report(recorder.result(), terminal)
     await closeInTime([vitest.close()])
-    return this.#exitCode
+    return this.context.signal.aborted ? ExitCode.interrupted : this.#exitCode
   }
 
   #reported = false
@@ -153,14 +153,8 @@ class TestRun {
     const { namePattern, outputs } = this.request
     await writeResult(this.runDir, result)
     await writeOutputs(result, outputs, this.screen)
+    if (this.#exitCode === ExitCode.usage) this.screen.print(`no test's name matches ${namePattern}`)
     terminal.printResult(result)
-    if (
-      namePattern &&
-      result.targets.every((target) => target.tests.length === 0) &&
-      result.errors.length === 0
-    ) {
-      throw usageError(`no test's name matches ${namePattern}`)
-    }
   }
 
   async #recordEnvironment(targets: readonly Target[]): Promise<void> {

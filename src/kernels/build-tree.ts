@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto'
-import { constants, copyFileSync, lstatSync, mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { lstatSync, rmSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { execa } from 'execa'
 import { interruptedError } from '../errors.js'
 import type { Progress } from '../progress.js'
 import { downloadSource } from './debian.js'
 import { NoSpaceError } from './disk.js'
-import { applyOverlay, forgetPristine, type OverlayTree, pristinePath } from './overlay.js'
+import { applyOverlay, forgetPristine, isKept, type OverlayTree, refreshPristine } from './overlay.js'
 import type { Patch } from './patches.js'
 import { type ProgramResult, programError, toolEnvironment } from './run.js'
 import type { Source } from './source-tree.js'
@@ -52,7 +52,8 @@ export async function prepareTree(
   options: PrepareOptions,
 ): Promise<{ kconfigChanged: boolean }> {
   const changed: string[] = []
-  if (source.kind === 'tree') changed.push(...syncTree(tree, source.path, source.listing.files, options))
+  if (source.kind === 'tree')
+    changed.push(...(await syncTree(tree, source.path, source.listing.files, options)))
   if (patches.length > 0 || tree.state.patched.length > 0) {
     const before = tree.state.patched
     const touched = patches.flatMap((patch) => patch.touches)
@@ -95,53 +96,73 @@ async function unpack(deb: string, name: string, to: string, signal?: AbortSigna
     await inner
   } catch (error) {
     if (signal?.aborted) throw interruptedError()
+    const reason = tarError(error, to)
     // A damaged download would fail in the same way every time.
-    const failure = error as ProgramResult
-    const noSpace = /No space left/.test(String(failure.stderr))
-    if (!noSpace) await rm(deb, { force: true })
-    throw noSpace ? new NoSpaceError(to) : programError('tar', ['--extract', name], failure)
+    if (!(reason instanceof NoSpaceError)) await rm(deb, { force: true })
+    throw reason
   }
 }
 
 /** Copies what changed in somebody's tree since the last time, and removes what went. Returns the changed paths. */
-function syncTree(
+async function syncTree(
   tree: BuildTree,
   from: string,
   files: readonly string[],
-  options: PrepareOptions,
-): string[] {
-  options.progress.phase(`copying what changed in ${from}`)
+  { progress, signal }: PrepareOptions,
+): Promise<string[]> {
+  progress.phase(`copying what changed in ${from}`)
   const { copied } = tree.state
   const now: Record<string, string> = {}
-  const changed: string[] = []
-  for (const [index, path] of files.entries()) {
-    if (index % 2000 === 0) {
-      if (options.signal?.aborted) throw interruptedError()
-      options.progress.update({ fraction: index / files.length })
-    }
+  const fresh: string[] = []
+  for (const path of files) {
     const stats = lstatSync(join(from, path), { throwIfNoEntry: false })
     if (stats === undefined || stats.isDirectory()) continue
     const stamp = `${stats.size}:${stats.mtimeMs}:${stats.ino}`
     now[path] = stamp
-    if (copied[path] === stamp) continue
-    copyInto(join(from, path), pristinePath(tree, path), stats.isSymbolicLink())
-    changed.push(path)
+    if (copied[path] !== stamp) fresh.push(path)
   }
-  for (const path of Object.keys(copied)) {
-    if (now[path] !== undefined) continue
-    forgetPristine(tree, path)
-    changed.push(path)
-  }
+  const patched = fresh.filter((path) => isKept(tree, path))
+  for (const path of patched) refreshPristine(tree, path, join(from, path))
+  await copyFiles(
+    from,
+    tree.src,
+    fresh.filter((path) => !patched.includes(path)),
+    signal,
+  )
+  const gone = Object.keys(copied).filter((path) => now[path] === undefined)
+  for (const path of gone) forgetPristine(tree, path)
   tree.state.copied = now
-  return changed
+  return [...fresh, ...gone]
 }
 
-function copyInto(from: string, to: string, isLink: boolean): void {
-  mkdirSync(dirname(to), { recursive: true })
-  if (isLink) {
-    rmSync(to, { force: true })
-    symlinkSync(readlinkSync(from), to)
-  } else {
-    copyFileSync(from, to, constants.COPYFILE_FICLONE)
+/** tar copies a whole tree many times faster than one call a file. The copies get the present time, for make's sake. */
+async function copyFiles(
+  from: string,
+  to: string,
+  paths: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
+  if (paths.length === 0) return
+  const shared = {
+    env: toolEnvironment(),
+    extendEnv: false,
+    ...(signal ? { cancelSignal: signal } : {}),
+  } as const
+  const reading = ['--create', '--null', '--verbatim-files-from', '--files-from=-', '-C', from]
+  try {
+    await execa('tar', reading, {
+      ...shared,
+      input: `${paths.join('\0')}\0`,
+      buffer: { stdout: false },
+    }).pipe('tar', ['--extract', '--touch', '--no-same-owner', '--unlink-first', '-C', to], shared)
+  } catch (error) {
+    throw signal?.aborted ? interruptedError() : tarError(error, to)
   }
+}
+
+function tarError(error: unknown, to: string): Error {
+  const failure = error as ProgramResult
+  return /No space left/.test(String(failure.stderr))
+    ? new NoSpaceError(to)
+    : programError('tar', [], failure)
 }

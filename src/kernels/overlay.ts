@@ -43,11 +43,10 @@ export async function applyOverlay(
   }
 }
 
-/** Where the unpatched content of a source file is to be written, when the tree's origin changed. */
-export function pristinePath(tree: OverlayTree, path: string): string {
-  const kept = isKept(tree, path)
-  if (kept) rmSync(join(tree.pristine, 'absent', path), { force: true })
-  return kept ? join(tree.pristine, 'files', path) : join(tree.src, path)
+/** Takes the new content of a file that patches have changed here from where the tree comes from. */
+export function refreshPristine(tree: OverlayTree, path: string, from: string): void {
+  rmSync(join(tree.pristine, 'absent', path), { force: true })
+  copyDeep(from, join(tree.pristine, 'files', path))
 }
 
 /** Records that the tree's origin no longer has this file. */
@@ -60,7 +59,8 @@ export function forgetPristine(tree: OverlayTree, path: string): void {
   writeDeep(join(tree.pristine, 'absent', path), '')
 }
 
-function isKept(tree: OverlayTree, path: string): boolean {
+/** Whether patches have changed this file at some time, so that its pristine content is kept. */
+export function isKept(tree: OverlayTree, path: string): boolean {
   return existsSync(join(tree.pristine, 'files', path)) || existsSync(join(tree.pristine, 'absent', path))
 }
 

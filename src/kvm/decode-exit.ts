@@ -9,15 +9,15 @@ import {
 import type { RawExit } from '../binding/addon.js'
 import type { Bytes, Gpa } from '../units.js'
 import type { Exit, IoExit, MemoryFaultExit, MmioExit } from './exits.js'
-import { siCodeName } from './probe.js'
+import { memorySignal } from './probe.js'
 
 /** What KVM_RUN's result means (api.rst 4.10 and KVM_CAP_MEMORY_FAULT_INFO). */
 export function decodeExit(raw: RawExit, deadlineMs: number): Exit {
   if (raw.ret >= 0) return decodeReason(raw)
   if (raw.code === 'EINTR') {
     if (raw.sigbus !== null) {
-      const { code, address } = raw.sigbus
-      return { reason: 'SIGBUS', code: siCodeName('SIGBUS', code), address }
+      const { code, address } = memorySignal(raw.sigbus)
+      return { reason: 'SIGBUS', code, address }
     }
     return raw.deadlineExpired ? { reason: 'DEADLINE', deadlineMs } : { reason: 'INTR', kicked: raw.kicked }
   }

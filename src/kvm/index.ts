@@ -22,7 +22,7 @@ export {
   UnexpectedExitError,
   unwrap,
 } from './outcome.js'
-export type { Probe, ProbeFault, ProbeValue, Width } from './probe.js'
+export type { MemorySignal, Probe, ProbeFault, ProbeValue, Width } from './probe.js'
 export type { GpaRange, MemoryRange, Span } from './range.js'
 export { Spin, type SpinOptions } from './spin.js'
 export { scaledMs, slowdown } from './time.js'

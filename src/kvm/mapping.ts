@@ -17,7 +17,7 @@ import { binding } from '../binding/index.js'
 import { type Bytes, bytes, type Hva, mib } from '../units.js'
 import type { Closable } from './children.js'
 import { fillPattern, findPatternMismatch } from './pattern.js'
-import { type Probe, probeOf, type Width } from './probe.js'
+import { type MemorySignal, memorySignal, type Probe, probeOf, type Width } from './probe.js'
 import type { Span } from './range.js'
 
 const READ_WRITE = PROT_READ | PROT_WRITE
@@ -174,9 +174,13 @@ export class Mapping implements Disposable, Closable {
     this.#native.mprotect(part.offset, part.size, prot)
   }
 
-  /** madvise(2) with a MADV_* number. KernelError with its errno. */
-  madvise(advice: number, part: Span = this.#all()): void {
-    this.#native.madvise(part.offset, part.size, advice)
+  /**
+   * madvise(2) with a MADV_* number: the SIGBUS that MADV_HWPOISON sends its caller, null without one. KernelError with its errno; where
+   * there was a signal as well (EBUSY for MADV_HWPOISON of a guest_memfd, 7.3.4) the error has it as `sigbus`.
+   */
+  madvise(advice: number, part: Span = this.#all()): MemorySignal | null {
+    const signal = this.#native.madvise(part.offset, part.size, advice)
+    return signal === null ? null : memorySignal(signal)
   }
 
   /** munmap(2) of a part, which leaves a hole; `close` unmaps all. */

@@ -8,6 +8,7 @@ import type { Exit } from './exits.js'
 import type { MonitorImage } from './monitor-image.js'
 import type { Outcome } from './outcome.js'
 import { PlainOperations } from './plain.js'
+import { type MemorySignal, memorySignal } from './probe.js'
 import type { GpaRange } from './range.js'
 import { Spin, type SpinOptions, spinOperation } from './spin.js'
 
@@ -18,6 +19,8 @@ export interface PreFaultResult {
   /** gpa and size as the kernel wrote them back: what remains. */
   readonly gpa: Gpa
   readonly size: Bytes
+  /** The SIGBUS that came along for poisoned memory, null without one. */
+  readonly sigbus: MemorySignal | null
 }
 
 /**
@@ -81,8 +84,13 @@ export class Vcpu extends PlainOperations implements Disposable, Closable {
 
   /** KVM_PRE_FAULT_MEMORY. A failing errno is in the result. Flags must be 0 for KVM to accept it. */
   preFault(range: GpaRange, flags = 0n): PreFaultResult {
-    const { code, gpa, size } = this.#native.preFaultMemory(range.gpa, range.size, flags)
-    return { code, gpa: gpa as Gpa, size: size as Bytes }
+    const { code, gpa, size, sigbus } = this.#native.preFaultMemory(range.gpa, range.size, flags)
+    return {
+      code,
+      gpa: gpa as Gpa,
+      size: size as Bytes,
+      sigbus: sigbus === null ? null : memorySignal(sigbus),
+    }
   }
 
   /** KVM_GET_REGS. */

@@ -92,7 +92,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   } catch (error) {
     await machine.kill()
     const { stderrTail } = await machine.exited
-    const details = `${(error as Error).message}${stderrTail === '' ? '' : `\n${stderrTail.trim()}`}`
+    const details = stderrTail.trim() || (error as Error).message
     if (options.restoreFrom) {
       await rm(options.restoreFrom.folder, { recursive: true, force: true })
       throw new SavedVmError(`a saved VM was not restored, and is deleted: ${details}`, { cause: error })
@@ -134,7 +134,8 @@ class QemuMachine implements Machine {
   ) {
     this.#process = qemuProcess
     this.channel = qemuProcess.channel
-    // A dead QEMU resets the stream; `exited` tells.
+    // A dead QEMU resets the streams; `exited` tells.
+    this.channel.on('error', () => {})
     qemuProcess.sysrq.on('error', () => {})
     this.qmp = new QmpClient(qemuProcess.qmp)
     this.commandLine = qemuProcess.commandLine

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { KernelImage } from '../kernels/types.js'
+import { createTemporaryFolder } from '../temporary.js'
 import { mib } from '../units.js'
 import type { Accelerator } from './accelerator.js'
 import { QMP_FD } from './arguments.js'
@@ -82,9 +81,9 @@ export async function bootTrial(
     modules: ['kvm', 'kvm_amd', 'kvm_intel'],
     port: false,
   })
-  const folder = await mkdtemp(join(tmpdir(), `gmem-${process.pid}-trial-`))
+  const folder = await createTemporaryFolder('trial')
   try {
-    const consoleFile = join(folder, 'console')
+    const consoleFile = join(folder.path, 'console')
     const options = {
       kernel,
       initramfs: initramfs.file,
@@ -103,7 +102,7 @@ export async function bootTrial(
   } catch (error) {
     return { outcome: 'unclear', details: (error as Error).message }
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    await folder.remove()
   }
 }
 

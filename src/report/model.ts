@@ -22,6 +22,7 @@ const NOT_RUN: ReportedError = {
   name: 'NotRun',
   message: 'no result came: the worker of its file died, before this test or during it',
 }
+const VITEST_CANCELLED = 'The test run was aborted by the user.'
 const CUT_SHORT = 'the run was stopped before this test had a result'
 
 /** How to read vitest's entities. `cutShort`: the run was stopped, so that a test without a result is no failure. */
@@ -138,6 +139,7 @@ function isSelected(test: TestCase, filter: TestFilter): boolean {
 
 function skipReason(test: TestCase, meta: TestMeta, note: string | undefined): string {
   if (meta.skipReason) return meta.skipReason
+  if (note === VITEST_CANCELLED) return CUT_SHORT
   if (note) return note
   if (test.options.mode === 'todo') return 'to do: the test is not written yet'
   return 'skipped in the source (test.skip, or test.only on another one) without a reason'

@@ -9,7 +9,7 @@ import type {
 } from 'vitest/node'
 import type { TargetEvent, TargetInfo } from './events.js'
 import { exitCodeOf } from './exit-code.js'
-import { moduleResults, type TestFilter, unstartedFile } from './model.js'
+import { moduleResults, type Reading, type TestFilter, unstartedFile } from './model.js'
 import { projectPath, reportedError } from './reported-error.js'
 import type { RunError, RunResult, TargetResult, TestResult } from './schema.js'
 
@@ -71,13 +71,14 @@ export class RunRecorder implements Reporter {
 
   onTestCaseResult(test: TestCase): void {
     const state = this.#targets.get(test.project.name)
-    if (state && test.result().state !== 'skipped') state.firstResultMs ??= Math.round(performance.now())
+    if (state && test.result().state !== 'skipped')
+      state.firstResultMs ??= Math.round(performance.now() - this.#startedMs)
   }
 
   onTestModuleEnd(module: TestModule): void {
     const loadedAtMs =
       this.#loadedAtMs.get(fileKey(module.project.name, module.moduleId)) ?? performance.now()
-    const tests = moduleResults(module, this.#reading)
+    const tests = moduleResults(module, this.reading)
     this.#keep(module.project.name, module.moduleId, tests, performance.now() - loadedAtMs)
   }
 
@@ -170,7 +171,8 @@ export class RunRecorder implements Reporter {
     return this.#errors.some(({ kind }) => kind === 'interrupted' || kind === 'deadline')
   }
 
-  get #reading(): { root: string; filter: TestFilter; cutShort: boolean } {
+  /** How to read what vitest says at this moment. */
+  get reading(): Reading {
     return { root: this.options.root, filter: this.options.filter, cutShort: this.#wasCutShort }
   }
 

@@ -108,7 +108,7 @@ const targetSchema = z.object({
     .number()
     .nullable()
     .describe(
-      "From the start of the gmem process to the target's first test result; null where there was none.",
+      "From the start of the gmem process to the target's first test result that is no skip; null: there was none.",
     ),
   deaths: z.array(deathSchema),
   files: z.array(fileSchema).describe('In the order in which they ended.'),

@@ -87,8 +87,8 @@ export class TerminalReporter implements Reporter {
     this.#counts = { passed: 0, failed: 0, skipped: 0, files: 0, filesTotal: specifications.length }
     this.#seenSplats.clear()
     this.#printed.clear()
+    if (this.#hasEnded) this.#startedMs = performance.now()
     this.#hasEnded = false
-    this.#startedMs = this.#startedMs === 0 ? 0 : performance.now()
     this.start()
   }
 
@@ -99,9 +99,9 @@ export class TerminalReporter implements Reporter {
   }
 
   onTestCaseResult(test: TestCase): void {
-    const { root, filter } = this.recorder.options
-    if (filter && test.result().state === 'skipped') return
-    const result = testResult(test, { root, filter, cutShort: false })
+    const { reading } = this.recorder
+    if (reading.filter && test.result().state === 'skipped') return
+    const result = testResult(test, reading)
     this.#firstResult(test.project.name, result)
     this.#counts[countedAs(result)] += 1
     if (result.status === 'failed' || result.flaky) this.#printFailure(test.project.name, result)
@@ -117,6 +117,10 @@ export class TerminalReporter implements Reporter {
       this.#fileLine(record)
     }
     this.#tick()
+  }
+
+  onWatcherStart(): void {
+    this.screen.status('waiting for a test file to change; Ctrl-C ends')
   }
 
   onUserConsoleLog(log: { readonly content: string }): void {

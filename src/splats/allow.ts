@@ -82,7 +82,7 @@ function addField(draft: Draft | undefined, content: string, file: string, line:
 
 function finish({ line, matcher, fields }: Draft, file: string): AllowEntry {
   const reason = fields.get('reason') ?? ''
-  if (reason === 'x')
+  if (reason === '')
     throw new AllowFileError(
       file,
       line,

@@ -59,23 +59,21 @@ export const test: GmemTest & { readonly only: GmemTest } = Object.assign(
  *
  *     cases([{ size: 0n }, { size: 1n }], ({ size }) => `size ${size} is refused`, ({ kvm }, { size }) => { ... })
  */
+export function cases<Row>(rows: readonly Row[], title: (row: Row) => string, body: CaseBody<Row>): void
 export function cases<Row>(
   rows: readonly Row[],
   title: (row: Row) => string,
-  optionsOrBody: GmemTestOptions | ((row: Row) => GmemTestOptions) | CaseBody<Row>,
-  maybeBody?: CaseBody<Row>,
+  options: GmemTestOptions | ((row: Row) => GmemTestOptions),
+  body: CaseBody<Row>,
+): void
+export function cases<Row>(
+  rows: readonly Row[],
+  title: (row: Row) => string,
+  ...rest: [CaseBody<Row>] | [GmemTestOptions | ((row: Row) => GmemTestOptions), CaseBody<Row>]
 ): void {
+  const [options, body] = rest.length === 1 ? [{}, rest[0]] : rest
   for (const row of rows) {
-    if (maybeBody === undefined) {
-      const body = optionsOrBody as CaseBody<Row>
-      test(title(row), (context) => body(context, row))
-    } else {
-      const options =
-        typeof optionsOrBody === 'function'
-          ? (optionsOrBody as (row: Row) => GmemTestOptions)(row)
-          : optionsOrBody
-      test(title(row), options, (context) => maybeBody(context, row))
-    }
+    test(title(row), typeof options === 'function' ? options(row) : options, (context) => body(context, row))
   }
 }
 

@@ -25,7 +25,10 @@ describe('KVM_SET_MEMORY_ATTRIBUTES refuses', () => {
       { what: 'flags 1', request: { ...ONE_PAGE, flags: 1n } },
       { what: 'the highest flag', request: { ...ONE_PAGE, flags: 1n << 63n } },
       { what: 'an unknown attribute beside PRIVATE', request: { ...ONE_PAGE, attributes: PRIVATE | 1n } },
-      { what: 'an unknown attribute instead of PRIVATE', request: { ...ONE_PAGE, size: pages(2), attributes: 1n } },
+      {
+        what: 'an unknown attribute instead of PRIVATE',
+        request: { ...ONE_PAGE, size: pages(2), attributes: 1n },
+      },
       { what: 'size 0', request: { ...ONE_PAGE, size: 0n } },
       { what: 'a range that wraps to page 1', request: { ...ONE_PAGE, size: (1n << 64n) - BASE + pages(1) } },
       { what: 'a range that wraps to 0', request: { ...ONE_PAGE, size: (1n << 64n) - BASE } },
@@ -73,7 +76,9 @@ describe('KVM_SET_MEMORY_ATTRIBUTES refuses', () => {
     expect(errnoOf(() => set(0n))).toBe('')
   })
 
-  test('the top page of the address space, but not the page before it', { needs: privateMemory }, ({ kvm }) => {
+  test('the top page of the address space, but not the page before it', { needs: privateMemory }, ({
+    kvm,
+  }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
 
     const set = (gpa: bigint, size: bigint) => () => vm.setAttributes({ gpa, size, attributes: PRIVATE })

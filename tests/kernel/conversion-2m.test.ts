@@ -111,7 +111,9 @@ describe('a shared huge page', () => {
     expect(memory).toBeFilledWith(0xaa)
   })
 
-  test('is mapped as one again when its private page is made shared', { needs: hugeNeeds }, async ({ kvm }) => {
+  test('is mapped as one again when its private page is made shared', { needs: hugeNeeds }, async ({
+    kvm,
+  }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     const memory = hugeMemory(vm, mib(2))
     using vcpu = vm.createVcpu()

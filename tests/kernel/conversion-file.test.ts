@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { bytes, describe, expect, gpaAdd, pages, test } from 'gmem/testing'
+import { bytes, describe, expect, gpa, gpaAdd, pages, test } from 'gmem/testing'
 import { BASE, convertibleMemory, fillOfPages, privateMemory } from './support/conversion.js'
 
 const needs = privateMemory
@@ -18,6 +18,23 @@ describe('private memory at an offset in the guest_memfd', () => {
     // Page 3 of the file is the first page of the memslot; had the offset been lost, both would be gone.
     await expect(vcpu).toSeeFilledWith(0, memory.range(pages(0), pages(1)))
     await expect(vcpu).toSeeFilledWith(0xbb, memory.range(pages(1), pages(1)))
+  })
+
+  test('is reached by a hole from the start of the file, where the gfn is lower than the file’s page', {
+    needs,
+  }, async ({ kvm }) => {
+    using vm = kvm.createVm({ type: 'SW_PROTECTED' })
+    const file = vm.createGuestMemfd({ size: pages(8) })
+    // gfn 1 has page 3 of the file: the hole's gfns counted from page 0 would be negative.
+    const memory = vm.addMemory({ gpa: gpa(0x1000), size: pages(3), guestMemfd: file, offset: pages(3) })
+    using vcpu = vm.createVcpu()
+    vm.setPrivate(memory)
+    await vcpu.fill(memory, 0xbb)
+
+    file.punchHole({ offset: pages(0), size: pages(5) })
+
+    await expect(vcpu).toSeeFilledWith(0, memory.range(pages(0), pages(2)))
+    await expect(vcpu).toSeeFilledWith(0xbb, memory.range(pages(2), pages(1)))
   })
 
   test('moves with the memslot to another gpa', { needs }, async ({ kvm }) => {
@@ -63,7 +80,12 @@ describe('two memslots on one guest_memfd', () => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     const file = vm.createGuestMemfd({ size: pages(7) })
     const first = vm.addMemory({ gpa: BASE, size: pages(3), guestMemfd: file })
-    const second = vm.addMemory({ gpa: gpaAdd(BASE, pages(8)), size: pages(3), guestMemfd: file, offset: pages(4) })
+    const second = vm.addMemory({
+      gpa: gpaAdd(BASE, pages(8)),
+      size: pages(3),
+      guestMemfd: file,
+      offset: pages(4),
+    })
     using vcpu = vm.createVcpu()
     vm.setPrivate({ gpa: BASE, size: pages(16) })
     await vcpu.fill(first, 0xbb)
@@ -81,7 +103,12 @@ describe('two memslots on one guest_memfd', () => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     const file = vm.createGuestMemfd({ size: pages(2) })
     const first = vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: file })
-    const second = vm.addMemory({ gpa: gpaAdd(BASE, pages(1)), size: pages(1), guestMemfd: file, offset: pages(1) })
+    const second = vm.addMemory({
+      gpa: gpaAdd(BASE, pages(1)),
+      size: pages(1),
+      guestMemfd: file,
+      offset: pages(1),
+    })
     first.shared.fill(0xaa)
     second.shared.fill(0xaa)
     using vcpu = vm.createVcpu()
@@ -149,7 +176,9 @@ describe('fallocate() and conversion', () => {
     await expect(vcpu).toSeeFilledWith(0xbb, memory)
   })
 
-  test('releasing the private half after a conversion leaves shared bytes alone', { needs }, async ({ kvm }) => {
+  test('releasing the private half after a conversion leaves shared bytes alone', { needs }, async ({
+    kvm,
+  }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     const memory = convertibleMemory(vm, 4, 0xaa)
     using vcpu = vm.createVcpu()

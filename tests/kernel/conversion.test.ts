@@ -7,6 +7,7 @@ import {
   everySecondPage,
   fillOfPages,
   privateMemory,
+  soilFreePages,
 } from './support/conversion.js'
 
 const needs = privateMemory
@@ -14,9 +15,10 @@ const needs = privateMemory
 describe('a page made private', () => {
   test('reads zero at its first touch, whatever the host wrote', { needs }, async ({ kvm }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
-    const memory = convertibleMemory(vm, 1, 0xaa)
+    const memory = convertibleMemory(vm, 16, 0xaa)
     using vcpu = vm.createVcpu()
     await vcpu.verify(memory, 0xaa)
+    soilFreePages()
 
     vm.setPrivate(memory)
 
@@ -56,7 +58,10 @@ describe('a page made private', () => {
     vm.setPrivate(memory)
 
     expect(await vcpu.fetchAdd64(BASE, 5n)).toBe(0n)
-    expect(await vcpu.compareExchange64(BASE, { expected: 5n, desired: 7n })).toEqual({ old: 5n, swapped: true })
+    expect(await vcpu.compareExchange64(BASE, { expected: 5n, desired: 7n })).toEqual({
+      old: 5n,
+      swapped: true,
+    })
 
     expect(await vcpu.read64(BASE)).toBe(7n)
     expect(memory).toBeFilledWith(0xaa)

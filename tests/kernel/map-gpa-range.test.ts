@@ -28,58 +28,20 @@ function vmWithExit(kvm: Kvm): Vm {
   return vm
 }
 
-describe('KVM_CAP_EXIT_HYPERCALL', () => {
-  test('offers exactly the bits that KVM_ENABLE_CAP takes', { needs: [cap('EXIT_HYPERCALL')] }, ({ kvm }) => {
-    using vm = kvm.createVm()
-    const bits = Array.from({ length: 64 }, (_, bit) => 1n << BigInt(bit))
-
-    const accepted = bits.filter((bit) => errnoOf(() => vm.enableCapability('EXIT_HYPERCALL', [bit])) === '')
-    const refused = bits.filter((bit) => errnoOf(() => vm.enableCapability('EXIT_HYPERCALL', [bit])) === 'EINVAL')
-
-    expect(accepted).toEqual([MAP_GPA_RANGE_BIT])
-    expect(refused).toHaveLength(63)
-    expect(vm.capability('EXIT_HYPERCALL')).toBe(Number(MAP_GPA_RANGE_BIT))
-  })
-
-  test('refuses a good bit beside an unknown one, and flags, with EINVAL', { needs: exitable }, async ({
-    kvm,
-  }) => {
-    using vm = kvm.createVm()
-    using vcpu = vm.createVcpu()
-
-    expect(() => vm.enableCapability('EXIT_HYPERCALL', [MAP_GPA_RANGE_BIT | 1n])).toFailWith('EINVAL')
-    expect(() => vm.enableCapability('EXIT_HYPERCALL', [MAP_GPA_RANGE_BIT], 1)).toFailWith('EINVAL')
-
-    expect(await vcpu.mapGpaRange(TO_PRIVATE)).toBe(-KVM_ENOSYS)
-  })
-
-  test('is off until it is enabled, and can be turned off again', { needs: exitable }, async ({ kvm }) => {
-    using vm = kvm.createVm()
-    using vcpu = vm.createVcpu()
-
-    const before = await vcpu.attempt.mapGpaRange(TO_PRIVATE)
-    vm.enableCapability('EXIT_HYPERCALL', [MAP_GPA_RANGE_BIT])
-    const enabled = await vcpu.attempt.mapGpaRange(TO_PRIVATE)
-    await vcpu.resume()
-    vm.enableCapability('EXIT_HYPERCALL', [0n])
-    const after = await vcpu.attempt.mapGpaRange(TO_PRIVATE)
-
-    expect(before).toBeDone(-KVM_ENOSYS)
-    expect(enabled).toBeExit({ reason: 'HYPERCALL' })
-    expect(after).toBeDone(-KVM_ENOSYS)
-  })
-})
-
 describe('KVM_HC_MAP_GPA_RANGE', () => {
-  test('exits with its number, its arguments, the long mode flag and 0 to return', { needs: exitable }, async ({
-    kvm,
-  }) => {
+  test('exits with its number, its arguments, the long mode flag and 0 to return', {
+    needs: exitable,
+  }, async ({ kvm }) => {
     using vm = vmWithExit(kvm)
     using vcpu = vm.createVcpu()
     await vcpu.attempt.mapGpaRange(TO_PRIVATE)
     await vcpu.resume({ ret: -EAGAIN })
 
-    const exit = await vcpu.attempt.mapGpaRange({ gpa: BASE, pages: 3n, attributes: KVM_MAP_GPA_RANGE_ENCRYPTED })
+    const exit = await vcpu.attempt.mapGpaRange({
+      gpa: BASE,
+      pages: 3n,
+      attributes: KVM_MAP_GPA_RANGE_ENCRYPTED,
+    })
 
     expect(exit).toBeExit({
       reason: 'HYPERCALL',
@@ -125,8 +87,14 @@ describe('KVM_HC_MAP_GPA_RANGE', () => {
       { what: 'a gpa one byte into a page', request: { ...TO_PRIVATE, gpa: BASE + 1n } },
       { what: 'a gpa one byte before a page', request: { ...TO_PRIVATE, gpa: BASE - 1n } },
       { what: '0 pages', request: { ...TO_PRIVATE, pages: 0n } },
-      { what: 'so many pages that the gfn wraps to 0', request: { ...TO_PRIVATE, pages: (1n << 64n) - BASE_GFN } },
-      { what: 'so many pages that the gfn wraps to itself less one', request: { ...TO_PRIVATE, pages: (1n << 64n) - 1n } },
+      {
+        what: 'so many pages that the gfn wraps to 0',
+        request: { ...TO_PRIVATE, pages: (1n << 64n) - BASE_GFN },
+      },
+      {
+        what: 'so many pages that the gfn wraps to itself less one',
+        request: { ...TO_PRIVATE, pages: (1n << 64n) - 1n },
+      },
     ],
     ({ what }) => `gives the guest -EINVAL for ${what}, without an exit`,
     { needs: exitable },
@@ -138,9 +106,9 @@ describe('KVM_HC_MAP_GPA_RANGE', () => {
     },
   )
 
-  test('comes to userspace with a range that ends at the last gfn that does not wrap', { needs: exitable }, async ({
-    kvm,
-  }) => {
+  test('comes to userspace with a range that ends at the last gfn that does not wrap', {
+    needs: exitable,
+  }, async ({ kvm }) => {
     using vm = vmWithExit(kvm)
     using vcpu = vm.createVcpu()
     // KVM counts in gfns here, and only their sum must not wrap: it is for userspace to refuse.
@@ -171,7 +139,14 @@ describe('KVM_HC_MAP_GPA_RANGE', () => {
     code.shared.write(bytes(0), Uint8Array.of(0x0f, 0x01, 0xd9))
     vcpu.setSregs({ cs: realModeSegment(vcpu.getSregs().cs) })
     const wide = 0xdead_beef_0000_0000n
-    vcpu.setRegs({ rip: 0x1000n, rflags: 2n, rax: KVM_HC_MAP_GPA_RANGE, rbx: wide | BASE, rcx: wide | 2n, rdx: wide })
+    vcpu.setRegs({
+      rip: 0x1000n,
+      rflags: 2n,
+      rax: KVM_HC_MAP_GPA_RANGE,
+      rbx: wide | BASE,
+      rcx: wide | 2n,
+      rdx: wide,
+    })
 
     const exit = await vcpu.run()
 
@@ -190,9 +165,9 @@ describe('KVM_HC_MAP_GPA_RANGE', () => {
     await expect(vcpu).toSeeFilledWith(0xaa, memory)
   })
 
-  test('carries a page to private and back, by the whole protocol', { needs: [...privateMemory, hypercalls] }, async ({
-    kvm,
-  }) => {
+  test('carries a page to private and back, by the whole protocol', {
+    needs: [...privateMemory, hypercalls],
+  }, async ({ kvm }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     vm.enableCapability('EXIT_HYPERCALL', [MAP_GPA_RANGE_BIT])
     const memory = convertibleMemory(vm, 3, 0xaa)

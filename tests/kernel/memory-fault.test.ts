@@ -26,15 +26,30 @@ const accesses: readonly Access[] = [
   { what: 'a read', run: (vcpu, memory) => vcpu.attempt.read64(at16(memory)), value: 0n, left: 0n },
   { what: 'a read of one byte', run: (vcpu, memory) => vcpu.attempt.read8(at16(memory)), value: 0, left: 0n },
   { what: 'a write', run: (vcpu, memory) => vcpu.attempt.write64(at16(memory), 7n), value: null, left: 7n },
-  { what: 'a write of one byte', run: (vcpu, memory) => vcpu.attempt.write8(at16(memory), 7), value: null, left: 7n },
-  { what: 'an atomic addition', run: (vcpu, memory) => vcpu.attempt.fetchAdd64(at16(memory), 7n), value: 0n, left: 7n },
+  {
+    what: 'a write of one byte',
+    run: (vcpu, memory) => vcpu.attempt.write8(at16(memory), 7),
+    value: null,
+    left: 7n,
+  },
+  {
+    what: 'an atomic addition',
+    run: (vcpu, memory) => vcpu.attempt.fetchAdd64(at16(memory), 7n),
+    value: 0n,
+    left: 7n,
+  },
   {
     what: 'an atomic exchange',
     run: (vcpu, memory) => vcpu.attempt.compareExchange64(at16(memory), { expected: 0n, desired: 7n }),
     value: { old: 0n, swapped: true },
     left: 7n,
   },
-  { what: 'an instruction fetch', run: (vcpu, memory) => vcpu.attempt.call(memory.gpa), value: CODE_RESULT, left: 0n },
+  {
+    what: 'an instruction fetch',
+    run: (vcpu, memory) => vcpu.attempt.call(memory.gpa),
+    value: CODE_RESULT,
+    left: 0n,
+  },
 ]
 
 describe('a private page without guest_memfd', () => {
@@ -120,7 +135,9 @@ describe('a private page without guest_memfd', () => {
 })
 
 describe('a private gfn without memslot', () => {
-  test('stops an access with MEMORY_FAULT, and completes it once there is a slot', { needs }, async ({ kvm }) => {
+  test('stops an access with MEMORY_FAULT, and completes it once there is a slot', { needs }, async ({
+    kvm,
+  }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     using vcpu = vm.createVcpu()
     vm.setPrivate({ gpa: BASE, size: pages(1) })
@@ -149,7 +166,9 @@ describe('a private gfn without memslot', () => {
     expect(await vcpu.resume({ data: 0x1234n })).toBeDone(0x1234n)
   })
 
-  test('whose memslot is deleted faults, and has its bytes when the slot is back', { needs }, async ({ kvm }) => {
+  test('whose memslot is deleted faults, and has its bytes when the slot is back', { needs }, async ({
+    kvm,
+  }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     const memory = vm.addMemory({ gpa: BASE, size: pages(2), guestMemfd: {} })
     using vcpu = vm.createVcpu()
@@ -161,7 +180,12 @@ describe('a private gfn without memslot', () => {
     vm.addMemory({ gpa: BASE, size: pages(2), guestMemfd: memory.guestMemfd, userspace: memory.shared })
     const resumed = await vcpu.resume()
 
-    expect(fault).toBeMemoryFault({ gpa: memory.gpaOf(pages(1)), size: pages(1), private: true, code: 'EFAULT' })
+    expect(fault).toBeMemoryFault({
+      gpa: memory.gpaOf(pages(1)),
+      size: pages(1),
+      private: true,
+      code: 'EFAULT',
+    })
     expect(resumed).toBeDone(0xbbbb_bbbb_bbbb_bbbbn)
   })
 })

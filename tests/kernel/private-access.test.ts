@@ -96,10 +96,9 @@ describe('a private page that is mapped', () => {
     },
   )
 
-  test('gives what the guest wrote to nobody, and takes nothing from anybody', { needs: [...needs, tdp] }, async ({
-    kvm,
-    defer,
-  }) => {
+  test('gives what the guest wrote to nobody, and takes nothing from anybody', {
+    needs: [...needs, tdp],
+  }, async ({ kvm, defer }) => {
     using vm = kvm.createVm()
     const memory = vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: PRIVATE_FILE })
     const outside = outsideOf(0x5a)

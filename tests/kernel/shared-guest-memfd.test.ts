@@ -14,7 +14,7 @@ import {
   tdp,
   test,
 } from 'gmem/testing'
-import { BASE, fillOfPages } from './support/conversion.js'
+import { BASE, fillOfPages, soilFreePages } from './support/conversion.js'
 import { hostAccesses, outsideOf } from './support/conversion-host-access.js'
 
 const SHARED_FILE = { mmap: true, initShared: true }
@@ -45,18 +45,26 @@ describe('memory of a shared guest_memfd', () => {
 
   test('reads zero to both at its first touch', { needs }, async ({ kvm }) => {
     using vm = kvm.createVm()
-    const memory = vm.addMemory({ gpa: BASE, size: pages(2), guestMemfd: SHARED_FILE })
+    const memory = vm.addMemory({ gpa: BASE, size: pages(16), guestMemfd: SHARED_FILE })
     using vcpu = vm.createVcpu()
+    await vcpu.ready()
 
-    await expect(vcpu).toSeeFilledWith(0, memory.range(pages(0), pages(1)))
-    expect(memory).toBeFilledWith(0, memory.range(pages(1), pages(1)))
+    soilFreePages()
+
+    await expect(vcpu).toSeeFilledWith(0, memory.range(pages(0), pages(8)))
+    expect(memory).toBeFilledWith(0, memory.range(pages(8), pages(8)))
   })
 
   test('is the part of the file that the memslot names', { needs }, async ({ kvm }) => {
     using vm = kvm.createVm()
     const file = vm.createGuestMemfd({ size: pages(4), flags: SHARED_FILE })
     const upper = vm.addMemory({ gpa: BASE, size: pages(2), guestMemfd: file, offset: pages(2) })
-    const lower = vm.addMemory({ gpa: gpaAdd(BASE, pages(8)), size: pages(1), guestMemfd: file, offset: pages(1) })
+    const lower = vm.addMemory({
+      gpa: gpaAdd(BASE, pages(8)),
+      size: pages(1),
+      guestMemfd: file,
+      offset: pages(1),
+    })
     using vcpu = vm.createVcpu()
 
     await vcpu.fill(upper, 0xcc)
@@ -113,7 +121,10 @@ describe('memory of a shared guest_memfd', () => {
     memory.shared.mprotect(PROT_NONE)
     await vcpu.fill(memory, 0xbb)
 
-    expect(memory.shared.probe(bytes(0))).toBeSignal('SIGSEGV', { code: 'SEGV_ACCERR', address: memory.shared.hva })
+    expect(memory.shared.probe(bytes(0))).toBeSignal('SIGSEGV', {
+      code: 'SEGV_ACCERR',
+      address: memory.shared.hva,
+    })
     memory.shared.mprotect(PROT_READ)
     expect(memory).toBeFilledWith(0xbb)
   })
@@ -186,7 +197,10 @@ describe('a guest_memfd that can be mapped', () => {
     await vcpu.fill(memory, 0xbb)
 
     await expect(vcpu).toSeeFilledWith(0xbb, memory)
-    expect(memory.shared.probe(bytes(0))).toBeSignal('SIGBUS', { code: 'BUS_ADRERR', address: memory.shared.hva })
+    expect(memory.shared.probe(bytes(0))).toBeSignal('SIGBUS', {
+      code: 'BUS_ADRERR',
+      address: memory.shared.hva,
+    })
   })
 
   test('keeps its bytes through conversions: one page is both copies', {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { KVM_MAP_GPA_RANGE_ENCRYPTED } from 'gmem/abi'
+import { KVM_MAP_GPA_RANGE_ENCRYPTED, VECTOR } from 'gmem/abi'
 import {
   bytes,
   describe,
@@ -127,6 +127,83 @@ describe('a DEFAULT VM', () => {
       data: Uint8Array.of(0x78, 0x56, 0x34, 0x12),
     })
     expect(await vcpu.resume()).toBeDone()
+  })
+})
+
+describe('a vCPU', () => {
+  test('gets from the host what it reads from a port', async ({ kvm }) => {
+    using vm = kvm.createVm()
+    using vcpu = vm.createVcpu()
+
+    const read = await vcpu.attempt.in(0x3f8, 2)
+
+    expect(read).toBeExit({ reason: 'IO', direction: 'in', port: 0x3f8, size: 2, count: 1 })
+    expect(await vcpu.resume({ data: 0xbeefn })).toBeDone(0xbeef)
+  })
+
+  test('gets from the host what it reads from a gpa without memslot beyond 512 GiB', async ({ kvm }) => {
+    using vm = kvm.createVm()
+    using vcpu = vm.createVcpu()
+    const high = gpa(0x80_1234_5678n)
+
+    const read = await vcpu.attempt.read32(high)
+
+    expect(read).toBeExit({ reason: 'MMIO', gpa: high, length: 4, isWrite: false })
+    expect(await vcpu.resume({ data: 0x0bad_cafen })).toBeDone(0x0bad_cafe)
+  })
+
+  test('reports an exception of the guest, and goes on', async ({ kvm }) => {
+    using vm = kvm.createVm()
+    const memory = vm.addMemory({ gpa: BASE, size: pages(1) })
+    using vcpu = vm.createVcpu()
+    memory.shared.write64(bytes(8), 0x1234n)
+    const noSuchMsr = 0x1234_5678
+
+    const outcome = await vcpu.attempt.rdmsr(noSuchMsr)
+
+    expect(outcome).toBeExit({ reason: 'EXCEPTION', vector: VECTOR.GP, errorCode: 0n })
+    expect(await vcpu.read64(memory.gpaOf(bytes(8)))).toBe(0x1234n)
+  })
+
+  test('can be given a new operation once an interrupted one was given up', async ({ kvm }) => {
+    using vm = kvm.createVm()
+    const memory = vm.addMemory({ gpa: BASE, size: pages(1) })
+    using vcpu = vm.createVcpu()
+    await vcpu.attempt.write64(gpa(0x7000_0000), 1n)
+
+    await expect(vcpu.read64(memory.gpa)).rejects.toThrow(/was interrupted by an exit/)
+    vcpu.reset()
+
+    expect(await vcpu.fetchAdd64(memory.gpa, 5n)).toBe(0n)
+    expect(memory.shared.read64(bytes(0))).toBe(5n)
+  })
+
+  test('spins over a range until it is stopped, while another one works', async ({ kvm }) => {
+    using vm = kvm.createVm()
+    const memory = vm.addMemory({ gpa: BASE, size: pages(8) })
+    using spinner = vm.createVcpu()
+    using worker = vm.createVcpu()
+
+    const spin = spinner.spinWrite(memory.range(pages(0), pages(4)))
+    await spin.progressed(2n)
+    await worker.fill(memory.range(pages(4), pages(4)), 0xee)
+    const passes = await spin.stop()
+
+    expect(passes).toBeGreaterThanOrEqual(2n)
+    expect(memory.shared.read64(pages(3))).toBe(memory.shared.read64(pages(0)))
+    expect(memory.shared).toBeFilledWith(0xee, memory.range(pages(4), pages(4)))
+  })
+
+  test('that waits for ever reaches its deadline, and ends when the host gives in', async ({ kvm }) => {
+    using vm = kvm.createVm()
+    const memory = vm.addMemory({ gpa: BASE, size: pages(1) })
+    using vcpu = vm.createVcpu()
+
+    const outcome = await vcpu.attempt.waitChange(memory.gpa, 0n, { deadlineMs: 50 })
+    memory.shared.write64(bytes(0), 7n)
+
+    expect(outcome).toBeExit({ reason: 'DEADLINE', deadlineMs: 50 })
+    expect(await vcpu.resume()).toBeDone(7n)
   })
 })
 

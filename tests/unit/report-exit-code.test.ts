@@ -68,6 +68,10 @@ describe('the exit code', () => {
     expect(exitCodeOf(run, true)).toBe(4)
   })
 
+  test('is 2 when no test has the name that was asked for', () => {
+    expect(exitCodeOf({ ...runWith([]), passed: 0, failed: 0, skipped: 0 })).toBe(2)
+  })
+
   test('never reaches 128, where git bisect run gives up', () => {
     const kinds: FailureKind[] = ['assertion', 'timeout', 'splat', 'leak', 'hang', 'death', 'not-run']
 

@@ -5,7 +5,7 @@
  */
 import { release } from 'node:os'
 import { init, runBaseTests, setupEnvironment } from 'vitest/worker'
-import { probeTarget, setTestObserver } from '../../testing/index.js'
+import { probeTarget, setTestObserver, warmUp } from '../../testing/index.js'
 import type { HostMessage } from '../protocol.js'
 import { calibrate } from './calibrate.js'
 import { Observer } from './observer.js'
@@ -70,6 +70,6 @@ function slowdownAgainst(hostMs: number): string {
 /** Loads, before the VM is saved, what vitest would otherwise load for every file. */
 async function preload(): Promise<void> {
   await Promise.all([import('vitest'), import('@vitest/runner'), import('../../kvm/index.js')])
-  probeTarget()
+  await warmUp()
   openKernelLog()
 }

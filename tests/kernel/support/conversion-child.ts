@@ -2,36 +2,36 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 
-const KVM_MODULE = new URL('../../../dist/kvm/index.js', import.meta.url).href
+const ADDON =
+  process.env.GMEM_ADDON ?? fileURLToPath(new URL('../../../build/Release/gmem.node', import.meta.url))
 
 /** A Node process of its own: what cannot be killed must not be the worker. */
 export interface Child {
-  /** The next line that it prints. Error where it ends instead. */
-  line(): Promise<string>
-  /** Sends SIGKILL: how long it takes until it is gone, in ms. */
-  kill(): Promise<number>
+  /** Waits for the next line that it prints. Error where that is another one, or it ends instead. */
+  says(expected: string): Promise<void>
+  /** Sends SIGKILL, and waits until it is gone. */
+  kill(): Promise<void>
 }
 
-/** Runs a module's text in a new Node process, with Kvm, gpa, bytes and pages in scope. */
+/** Runs a script in a new Node process, with the bare addon as `addon`: an emulated CPU takes seconds to load more. */
 export function startChild(source: string): Child {
-  const program = `import { Kvm, gpa, bytes, pages } from ${JSON.stringify(KVM_MODULE)}\n${source}`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+  const program = `const addon = require(${JSON.stringify(ADDON)}); addon.initialize(Error)\n${source}`
+  const child = spawn(process.execPath, ['-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   return {
-    async line() {
-      const next = await lines.next()
-      if (next.done === true) throw new Error(`the child process ended: ${await outcomeOf(child)}`)
-      return next.value
+    async says(expected) {
+      const { done, value } = await lines.next()
+      if (done === true) throw new Error(`the child process ended with ${await outcomeOf(child)}`)
+      if (value !== expected) throw new Error(`the child process says '${value}', not '${expected}'`)
     },
     async kill() {
-      const startedAt = performance.now()
       const gone = outcomeOf(child)
       child.kill('SIGKILL')
       await gone
-      return performance.now() - startedAt
     },
   }
 }

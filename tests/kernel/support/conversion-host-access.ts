@@ -11,6 +11,11 @@ const SYS_FUTEX = 202
 /** include/uapi/linux/io_uring.h: io_uring_register(2)'s opcode, and the size of struct io_uring_params. */
 const IORING_REGISTER_BUFFERS = 0n
 const IO_URING_PARAMS_BYTES = 120
+/** include/uapi/linux/loop.h; include/uapi/asm-generic/fcntl.h. */
+const LOOP_CTL_GET_FREE = 0x4c82
+const LOOP_SET_FD = 0x4c00
+const LOOP_CLR_FD = 0x4c01
+const O_DIRECT = 0o40000
 
 /** One page of ordinary memory that is also a file: where bytes may go to, and come from. */
 export interface Outside {
@@ -49,16 +54,18 @@ export interface HostAccess {
   readonly run: (target: Mapping, outside: Outside) => unknown
 }
 
-const ioUring = need('io_uring', () => {
+const ioUring = triedOnce('io_uring', () => withIoUring(() => {}))
+
+const loopDevice = triedOnce('a loop device', () => {
+  const outside = outsideOf(0)
   try {
-    withIoUring(() => {})
-    return null
-  } catch (error) {
-    return `io_uring_setup(2) fails: ${error instanceof Error ? error.message : String(error)}`
+    withLoopDevice(outside.fd, () => {})
+  } finally {
+    outside.close()
   }
 })
 
-/** Every way that needs no privilege and no device. */
+/** The ways that this project knows. */
 export const hostAccesses: readonly HostAccess[] = [
   {
     what: 'pread(2) into it',
@@ -122,6 +129,22 @@ export const hostAccesses: readonly HostAccess[] = [
     moves: 'nothing',
     run: (target) => target.madvise(MADV_POPULATE_WRITE),
   },
+  {
+    what: 'an O_DIRECT read into it',
+    refusal: 'EFAULT',
+    moves: 'in',
+    needs: [loopDevice],
+    run: (target, { fd }) =>
+      withLoopDevice(fd, (disk) => addon.syscall(SYS.pread64, [disk, target.hva, PAGE_SIZE, 0n])),
+  },
+  {
+    what: 'an O_DIRECT write from it',
+    refusal: 'EFAULT',
+    moves: 'out',
+    needs: [loopDevice],
+    run: (target, { fd }) =>
+      withLoopDevice(fd, (disk) => addon.syscall(SYS.pwrite64, [disk, target.hva, PAGE_SIZE, 0n])),
+  },
   { what: 'mlock(2)', refusal: 'ENOMEM', moves: 'nothing', run: (target) => target.mlock() },
   {
     what: 'a futex(2) that other processes share',
@@ -140,6 +163,21 @@ export const hostAccesses: readonly HostAccess[] = [
       ),
   },
 ]
+
+/** A need that is met where an attempt does not throw. */
+function triedOnce(name: string, attempt: () => void): Need {
+  let reason: string | null | undefined
+  return need(name, () => {
+    if (reason !== undefined) return reason
+    try {
+      attempt()
+      reason = null
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error)
+    }
+    return reason
+  })
+}
 
 /** struct iovec of a mapping's first page. */
 function iovec(mapping: Mapping): Uint8Array {
@@ -183,5 +221,26 @@ function withIoUring<T>(use: (fd: number) => T): T {
     return use(fd)
   } finally {
     addon.close(fd)
+  }
+}
+
+/** A block device over a file, opened so that data goes between the disk and the caller's pages, past the page cache. */
+function withLoopDevice<T>(backingFd: number, use: (disk: number) => T): T {
+  const control = addon.open('/dev/loop-control', O_RDWR, 0)
+  try {
+    const path = `/dev/loop${addon.ioctl(control, LOOP_CTL_GET_FREE, null)}`
+    const disk = addon.open(path, O_RDWR | O_DIRECT, 0)
+    try {
+      addon.ioctl(disk, LOOP_SET_FD, BigInt(backingFd))
+      try {
+        return use(disk)
+      } finally {
+        addon.ioctl(disk, LOOP_CLR_FD, null)
+      }
+    } finally {
+      addon.close(disk)
+    }
+  } finally {
+    addon.close(control)
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Gpa, KernelError, type Mapping, type Memory, type Vm } from 'gmem/kvm'
-import { gpa, memoryAttribute, type Need, pages, vmType } from 'gmem/testing'
+import { type Gpa, KernelError, Mapping, type Memory, type Vm } from 'gmem/kvm'
+import { gpa, memoryAttribute, mib, type Need, pages, vmType } from 'gmem/testing'
 
 /** What a test of private memory needs: VM type SW_PROTECTED, and KVM_SET_MEMORY_ATTRIBUTES that takes PRIVATE on it. */
 export const privateMemory: readonly Need[] = [vmType.swProtected, memoryAttribute.private]
@@ -13,6 +13,13 @@ export function convertibleMemory(vm: Vm, pageCount: number, byte = 0x5a): Memor
   const memory = vm.addMemory({ gpa: BASE, size: pages(pageCount), guestMemfd: {} })
   memory.shared.fill(byte)
   return memory
+}
+
+/** Frees pages that are not zero, so that the kernel hands them out next: a page that nobody clears is seen. */
+export function soilFreePages(): void {
+  const soil = Mapping.anonymous(mib(2))
+  soil.fill(0xee)
+  soil.close()
 }
 
 /** The errno's name of a refused call, '' for a call that worked. */
@@ -36,7 +43,10 @@ export function fillOfPages(mapping: Mapping): (number | 'mixed')[] {
 }
 
 /** What fillOfPages gives where even pages hold one byte and odd pages another. */
-export function alternating(pageCount: number, bytes: { readonly even: number; readonly odd: number }): number[] {
+export function alternating(
+  pageCount: number,
+  bytes: { readonly even: number; readonly odd: number },
+): number[] {
   return Array.from({ length: pageCount }, (_, page) => (page % 2 === 0 ? bytes.even : bytes.odd))
 }
 

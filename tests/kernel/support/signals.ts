@@ -1,37 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GmemContext } from 'gmem/testing'
+import { errnoOf } from './conversion.js'
 import { sys } from './system-calls.js'
 
 const ITIMER_REAL = 0
 /** Longer than a tick of the coarsest clock that stamps files (100 Hz). */
 const CLOCK_TICK_MS = 12
+/** Once in so many ms the process gets a signal: often in the middle of a call of some ms. */
+const SIGNAL_PERIOD_US = 1000n
+const CALLS_MAX = 100
 
 /** Waits until a file's time stamp cannot be the same any more. */
 export async function tick(): Promise<void> {
   await sleep(CLOCK_TICK_MS)
 }
 
-/** A call during which this process gets a SIGALRM, so many ms after it began. The main thread takes it: it calls. */
-export function interruptedAfter(defer: GmemContext['defer'], delayMs: number, call: () => void): () => void {
+/**
+ * Makes a call again and again while SIGALRM comes in short intervals, until it fails: the errno's name, '' where it never did. The
+ * main thread, which makes the calls, is the one that takes the signals.
+ */
+export function failureUnderSignals({ defer }: Pick<GmemContext, 'defer'>, call: () => void): string {
   const ignore = () => {}
   process.on('SIGALRM', ignore)
   defer(() => {
-    setTimer(0)
     process.off('SIGALRM', ignore)
   })
-  return () => {
-    setTimer(delayMs)
-    call()
+  setTimer(SIGNAL_PERIOD_US)
+  try {
+    for (let calls = 0; calls < CALLS_MAX; calls += 1) {
+      const errno = errnoOf(call)
+      if (errno !== '') return errno
+    }
+    return ''
+  } finally {
+    setTimer(0n)
   }
 }
 
-// struct itimerval: interval and value, each in seconds and microseconds.
-function setTimer(delayMs: number): void {
-  sys(
-    'setitimer',
-    ITIMER_REAL,
-    new Uint8Array(BigInt64Array.of(0n, 0n, 0n, BigInt(delayMs * 1000)).buffer),
-    null,
-  )
+// struct itimerval: interval and first expiry, each in seconds and microseconds.
+function setTimer(periodUs: bigint): void {
+  sys('setitimer', ITIMER_REAL, new Uint8Array(BigInt64Array.of(0n, periodUs, 0n, periodUs).buffer), null)
 }
