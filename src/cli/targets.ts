@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
 import type { PoolRunnerInitializer, UserWorkspaceConfig } from 'vitest/node'
-import { GmemError } from '../errors.js'
+import { usageError } from '../errors.js'
 import { resolveKernel } from '../kernels/index.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
@@ -43,14 +43,29 @@ export interface Target {
   close(): Promise<void>
 }
 
-/** The target that a kernel image is: it boots in a VM. Its first VM starts to come up here, before vitest is even loaded. */
-export async function kernelTarget(
-  spec: string,
-  options: TargetOptions,
-  context: CliContext,
-): Promise<Target> {
+/** A kernel that is built and can be booted, and what -k called it. */
+export interface NamedKernel {
+  readonly spec: string
+  readonly kernel: KernelImage
+}
+
+/** Finds, and builds where needed, the kernels of a run. Throws a GmemError where one is not to be had, or two have one name. */
+export async function findKernels(specs: readonly string[], context: CliContext): Promise<NamedKernel[]> {
   const { progress, signal } = context
-  const kernel = await resolveKernel(spec, { build: true, progress, signal })
+  const found: NamedKernel[] = []
+  for (const spec of new Set(specs)) {
+    const kernel = await resolveKernel(spec, { build: true, progress, signal })
+    const twin = found.find((other) => other.kernel.id === kernel.id)
+    if (twin)
+      throw usageError(`-k ${spec} and -k ${twin.spec} are both called ${kernel.id}: run them one by one`)
+    found.push({ spec, kernel })
+  }
+  progress.end()
+  return found
+}
+
+/** The target that a kernel is: it boots in a VM. Its first VM starts to come up here, before vitest is even loaded. */
+export async function kernelTarget({ spec, kernel }: NamedKernel, options: TargetOptions): Promise<Target> {
   const { createKernelPool } = await import('../pool/index.js')
   const env = testEnvironment(kernel.id, options)
   const pool = createKernelPool({
@@ -75,10 +90,8 @@ export async function kernelTarget(
   }
 }
 
-/** The target that the running kernel is: no VM. Throws a GmemError (69) where /dev/kvm cannot be used. */
+/** The target that the running kernel is: no VM. Ask hostProblem() first. */
 export function hostTarget(options: TargetOptions): Target {
-  const problem = hostProblem()
-  if (problem) throw new GmemError(problem.message, { hint: problem.hint })
   const info = { id: 'host', kernel: 'host', release: release() }
   return {
     info,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { ExitCode, usageError } from '../errors.js'
+import { ExitCode, GmemError, usageError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
 import { createRunFolder, writeEnvironment, writeResult } from '../report/artefacts.js'
@@ -16,9 +16,11 @@ import { checkOutputs, type Outputs, usesStdout, writeOutputs } from './outputs.
 import { storedRequest } from './rerun-request.js'
 import { closeInTime, createStopper, giveUp } from './stopping.js'
 import {
+  findKernels,
   hostProblem,
   hostTarget,
   kernelTarget,
+  type NamedKernel,
   type Target,
   type TargetOptions,
   TEST_FOLDER,
@@ -45,9 +47,19 @@ export async function runTests(request: TestRequest, context: CliContext): Promi
   checkFilters(request.filters)
   checkOutputs(request.outputs)
   const screen = new Screen(usesStdout(request.outputs) ? process.stderr : process.stdout)
+  const kernels = await findKernels(request.kernels, context)
+  const host = request.host && isHostUsable(kernels.length > 0, screen)
   const runDir = await createRunFolder(request.directory)
-  const run = new TestRun(request, context, screen, runDir)
-  return await run.execute()
+  return await new TestRun(request, context, screen, runDir).execute(kernels, host)
+}
+
+/** Throws where the host is all there is and cannot be used; says so in a line where it was an extra. */
+function isHostUsable(isExtra: boolean, screen: Screen): boolean {
+  const problem = hostProblem()
+  if (!problem) return true
+  if (!isExtra) throw new GmemError(problem.message, { hint: problem.hint })
+  screen.print(`host is left out: ${problem.message}. ${problem.hint}`)
+  return false
 }
 
 /** Sets the exit code for good: what of vitest still winds down would put its own 1 in its place. */
@@ -71,40 +83,17 @@ class TestRun {
     readonly runDir: string,
   ) {}
 
-  async execute(): Promise<ExitCode> {
-    const targets = await this.#targets()
+  async execute(kernels: readonly NamedKernel[], host: boolean): Promise<ExitCode> {
+    const options = { ...this.request, runDir: this.runDir, onEvent: this.#onEvent.bind(this) }
+    const targets = host ? [hostTarget(options)] : []
     try {
+      for (const kernel of kernels) targets.push(await kernelTarget(kernel, options))
       return await this.#runOn(targets)
     } finally {
       await this.#environment
       const isClosed = await closeInTime(targets.map((target) => target.close()))
       // A VM that is being booted or saved dies with this process (see setpriv in src/qemu), and all results are written.
       if (!isClosed && this.#reported) process.exit(this.#exitCode)
-    }
-  }
-
-  async #targets(): Promise<Target[]> {
-    const { request, screen } = this
-    const options = { ...request, runDir: this.runDir, onEvent: this.#onEvent.bind(this) }
-    const targets: Target[] = []
-    const problem = request.host ? hostProblem() : null
-    try {
-      if (request.host && problem && request.kernels.length > 0) {
-        screen.print(`host is left out: ${problem.message}. ${problem.hint}`)
-      } else if (request.host) {
-        targets.push(hostTarget(options))
-      }
-      for (const spec of new Set(request.kernels)) {
-        const target = await kernelTarget(spec, options, this.context)
-        targets.push(target)
-        if (targets.some(({ info }) => info.id === target.info.id && info.kernel !== spec)) {
-          throw usageError(`-k ${spec}: another kernel of this run has the same name, ${target.info.id}`)
-        }
-      }
-      return targets
-    } catch (error) {
-      await Promise.all(targets.map((target) => target.close()))
-      throw error
     }
   }
 

@@ -31,9 +31,13 @@ export interface PrepareOptions {
 /** The folder of the tree for a source and flavour. The content of a user's tree is not part of it: it is synced. */
 export function treeDirOf(source: Source, flavour: string): string {
   const origin = source.kind === 'debian' ? `${source.debian.package} ${source.debian.version}` : source.path
-  const hash = createHash('sha256').update(`${origin}\0${flavour}`).digest('hex').slice(0, 12)
   const name = source.kind === 'debian' ? source.debian.upstream : 'tree'
-  return join(treesDir(), `${name}-${flavour}-${hash}`)
+  return join(treesDir(), `${name}-${flavour}-${treeHash(origin, flavour)}`)
+}
+
+/** The end of a tree's name. `origin`: the source in words, as a built kernel's manifest has it. */
+export function treeHash(origin: string, flavour: string): string {
+  return createHash('sha256').update(`${origin}\0${flavour}`).digest('hex').slice(0, 12)
 }
 
 /** Opens the tree, if it is there whole; else removes what is left of it. */
@@ -148,13 +152,13 @@ async function copyFiles(
     extendEnv: false,
     ...(signal ? { cancelSignal: signal } : {}),
   } as const
-  const reading = ['--create', '--null', '--verbatim-files-from', '--files-from=-', '-C', from]
+  const reading = ['--create', '-C', from, '--null', '--verbatim-files-from', '--files-from=-']
   try {
     await execa('tar', reading, {
       ...shared,
       input: `${paths.join('\0')}\0`,
       buffer: { stdout: false },
-    }).pipe('tar', ['--extract', '--touch', '--no-same-owner', '--unlink-first', '-C', to], shared)
+    }).pipe('tar', ['--extract', '--touch', '--no-same-owner', '-C', to], shared)
   } catch (error) {
     throw signal?.aborted ? interruptedError() : tarError(error, to)
   }

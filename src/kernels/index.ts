@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+export { buildModule } from './build-module.js'
 export { type BuiltKernel, listKernels, removeKernel } from './cache.js'
 export { listFlavours } from './flavours.js'
 export { type GcResult, gcKernels } from './gc.js'

@@ -8,7 +8,10 @@ import { buildInitramfs, type Initramfs } from '../qemu/initramfs.js'
 const GUEST_PARTS = ['abi', 'binding', 'channel', 'kvm', 'pool/guest', 'pool/protocol.js', 'splats', 'testing', 'units.js']
 
 /** The initramfs with the worker for a kernel: this project's compiled code, the addon, vitest and the host's own Node. */
-export async function guestInitramfs(kernel: KernelImage): Promise<Initramfs> {
+export async function guestInitramfs(
+  kernel: KernelImage,
+  extraFiles: readonly string[] = [],
+): Promise<Initramfs> {
   const addon = join(projectRoot, 'build/Release/gmem.node')
   const worker = join(projectRoot, 'dist/pool/guest/main.js')
   return await buildInitramfs({
@@ -17,7 +20,11 @@ export async function guestInitramfs(kernel: KernelImage): Promise<Initramfs> {
     // The port's read holds one thread of the pool for ever.
     command: [process.execPath, '--enable-source-maps', worker],
     programs: [addon],
-    files: [join(projectRoot, 'package.json'), ...GUEST_PARTS.map((part) => join(projectRoot, 'dist', part))],
+    files: [
+      join(projectRoot, 'package.json'),
+      ...GUEST_PARTS.map((part) => join(projectRoot, 'dist', part)),
+      ...extraFiles,
+    ],
     packages: { from: projectRoot, names: ['vitest'] },
     cwd: projectRoot,
     env: { UV_THREADPOOL_SIZE: '8', GMEM_TARGET: 'vm', NODE_ENV: 'test' },

@@ -31,6 +31,7 @@ export class KernelPoolWorker implements PoolWorker {
   #startRequest: WorkerRequest | null = null
   #runRequest: WorkerRequest | null = null
   #replaying = false
+  #thorough = false
   #vms = 0
   #stopped = false
 
@@ -104,6 +105,9 @@ export class KernelPoolWorker implements PoolWorker {
         this.#ledger.condemn(message.testId, message.error, message.splats)
         void this.#replace(session)
         break
+      case 'slab-leak':
+        this.#lookForLeak(session, message.what)
+        break
       default:
         break
     }
@@ -165,6 +169,17 @@ export class KernelPoolWorker implements PoolWorker {
     }
   }
 
+  /** Finds the test that left slab objects behind: the whole file again, in a fresh VM, looking after each test. */
+  #lookForLeak(session: Session, what: string): void {
+    if (this.#thorough) {
+      this.#emit('error', new Error(`gmem: this file left behind: ${what}; no single test of it shows that`))
+      return
+    }
+    this.#thorough = true
+    this.#ledger.forget()
+    void this.#replace(session)
+  }
+
   #replayRun(): void {
     this.#replaying = false
     this.#sendLedger()
@@ -172,7 +187,9 @@ export class KernelPoolWorker implements PoolWorker {
   }
 
   #sendLedger(): void {
-    this.#session?.send({ type: 'ledger', policy: this.source.policy, entries: this.#ledger.entries() })
+    const { policy: ordinary } = this.source
+    const policy = this.#thorough ? { ...ordinary, leaks: 'thorough' as const } : ordinary
+    this.#session?.send({ type: 'ledger', policy, entries: this.#ledger.entries() })
   }
 
   #emit(event: string, argument: unknown): void {

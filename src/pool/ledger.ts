@@ -52,6 +52,12 @@ export class Ledger {
     this.#entries.set(testId, { kind: 'finished', result: { ...result, status: 'fail', error, meta } })
   }
 
+  /** Starts over: the file is run anew. */
+  forget(): void {
+    this.#entries.clear()
+    this.#running = null
+  }
+
   entries(): (readonly [string, LedgerEntry])[] {
     return [...this.#entries]
   }

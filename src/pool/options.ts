@@ -21,6 +21,8 @@ export interface KernelPoolOptions {
   readonly slowdown?: number
   /** Environment of the worker in the guest. */
   readonly env?: Readonly<Record<string, string>>
+  /** Files and folders that the guest gets besides the worker, at the same absolute paths. */
+  readonly extraFiles?: readonly string[]
   readonly onEvent?: (event: PoolEvent) => void
 }
 

@@ -43,7 +43,7 @@ export class SessionSource {
 
   constructor(readonly options: KernelPoolOptions) {
     this.slowdown = options.slowdown ?? SLOWDOWN_UNMEASURED
-    this.policy = { splats: options.splats ?? 'fail', allow: options.allow ?? '', leaks: options.leaks ?? true }
+    this.policy = { splats: options.splats ?? 'fail', allow: options.allow ?? '', leaks: (options.leaks ?? true) ? 'quick' : 'off' }
   }
 
   /** Starts preparing; errors are kept for `take`. */
@@ -101,7 +101,7 @@ export class SessionSource {
         kernel: this.options.kernel,
         progress: (text) => this.#emit({ type: 'progress', text }),
       }),
-      guestInitramfs(this.options.kernel),
+      guestInitramfs(this.options.kernel, this.options.extraFiles),
     ])
     this.#emit({ type: 'accelerator', accel: accelerator.kind, why: accelerator.why })
     const ground = { accelerator, initramfs, saved: null }

@@ -31,6 +31,8 @@ export interface MachineArguments {
   readonly ramFile?: RamFile
   /** Wait for `migrate-incoming` instead of booting. */
   readonly incoming?: boolean
+  /** Firmware in place of QEMU's SeaBIOS. */
+  readonly firmware?: string
   readonly extraArgs?: readonly string[]
 }
 
@@ -65,6 +67,7 @@ export function qemuArguments(machine: MachineArguments): string[] {
     ...['-device', `virtserialport,chardev=sysrq,name=${SYSRQ_PORT_NAME}`],
     ...['-device', 'virtio-rng-pci'],
     ...(machine.extraArgs ?? []),
+    ...(machine.firmware === undefined ? [] : ['-bios', machine.firmware]),
     ...['-kernel', machine.bzImage],
     ...['-initrd', machine.initrd],
     ...['-append', machine.append],
@@ -76,7 +79,7 @@ export function qemuArguments(machine: MachineArguments): string[] {
  * The kernel's command line. The console shows warnings and worse (a WARNING's and an oops' every line is at that level), everything
  * else stays in the log buffer. The rest shortens the boot under emulation or makes addresses in a splat those of vmlinux.
  */
-export function kernelCommandLine(extra = ''): string {
+export function kernelCommandLine(...extra: readonly string[]): string {
   const parts = [
     'console=ttyS0',
     'loglevel=5',
@@ -93,7 +96,7 @@ export function kernelCommandLine(extra = ''): string {
     'cryptomgr.notests',
     'rdinit=/init',
   ]
-  return [...parts, extra].filter((part) => part !== '').join(' ')
+  return [...parts, ...extra].filter((part) => part !== '').join(' ')
 }
 
 /** In QEMU's option syntax a comma inside a value is doubled. */

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access } from 'node:fs/promises'
 import type { KernelImage } from '../kernels/types.js'
 import { type Accelerator, type AcceleratorRequest, kvmAccelerator, tcgAccelerator } from './accelerator.js'
 import { findQemu } from './binary.js'
 import { InfrastructureError } from './errors.js'
+import { type Finding, rememberForHost } from './host-memory.js'
+import { measureHostTsc } from './host-tsc.js'
 import { bootTrial, probeHostKvm } from './trial.js'
 
 /** What the choice needs to know. */
@@ -31,57 +31,62 @@ interface Verdict {
  * for and /dev/kvm cannot be used at all.
  */
 export async function chooseAccelerator(options: AcceleratorOptions): Promise<Accelerator> {
-  if (options.request === 'tcg') return tcgAccelerator('TCG was asked for')
+  if (options.request === 'tcg') return await emulation(options.cacheDir, 'TCG was asked for')
   const qemu = await findQemu()
   const denied = await whyNoDevKvm()
   if (options.request === 'kvm') return await forcedKvm(denied)
-  if (denied !== null) return tcgAccelerator(`${denied}, so QEMU emulates the processor`)
-  const file = join(options.cacheDir, 'accelerator', `${await hostKey(`${qemu.path} ${qemu.version}`)}.json`)
-  const verdict = (await readVerdict(file)) ?? (await tryKvm(options, file))
-  if (verdict.cpu === null) return tcgAccelerator(`${verdict.why}, so QEMU emulates the processor`)
-  return kvmAccelerator(verdict.cpu, verdict.why)
+  const verdict =
+    denied === null
+      ? await rememberForHost(options.cacheDir, 'nested', `${qemu.path} ${qemu.version}`, () =>
+          tryKvm(options),
+        )
+      : { cpu: null, why: denied }
+  if (verdict.cpu !== null) return kvmAccelerator(verdict.cpu, verdict.why)
+  return await emulation(options.cacheDir, `${verdict.why}, so QEMU emulates the processor`)
+}
+
+async function emulation(cacheDir: string, why: string): Promise<Accelerator> {
+  const khz = await rememberForHost(cacheDir, 'tsc-khz', '', async () => ({
+    value: await measureHostTsc(cacheDir),
+    keep: true,
+  }))
+  return tcgAccelerator(why, khz)
 }
 
 async function forcedKvm(denied: string | null): Promise<Accelerator> {
   if (denied !== null) throw new InfrastructureError(`KVM was asked for, but ${denied}`)
   const host = await probeHostKvm()
-  if (host.cpu === null)
+  if (host.cpu === null) {
     throw new InfrastructureError(`KVM was asked for, but QEMU cannot use it: ${host.error}`)
-  const warning = host.nested
-    ? ''
-    : '; this host offers its guests neither SVM nor VMX: /dev/kvm will not work in the VM'
-  return kvmAccelerator(host.cpu, `KVM was asked for${warning}`)
+  }
+  const warning = '; this host offers its guests neither SVM nor VMX: /dev/kvm will not work in the VM'
+  return kvmAccelerator(host.cpu, `KVM was asked for${host.nested ? '' : warning}`)
 }
 
-async function tryKvm(options: AcceleratorOptions, file: string): Promise<Verdict> {
+async function tryKvm(options: AcceleratorOptions): Promise<Finding<Verdict>> {
   const host = await probeHostKvm()
-  if (host.cpu === null) {
-    return await remember(file, { cpu: null, why: `QEMU cannot use this host's /dev/kvm (${host.error})` })
-  }
+  if (host.cpu === null) return refused(`QEMU cannot use this host's /dev/kvm (${host.error})`)
   // A KVM that passes on neither extension needs no trial.
-  if (!host.nested) {
-    return await remember(file, {
-      cpu: null,
-      why: "this host's /dev/kvm offers its guests neither SVM nor VMX",
-    })
-  }
+  if (!host.nested) return refused("this host's /dev/kvm offers its guests neither SVM nor VMX")
   options.progress?.('trying nested virtualization: a VM in a VM')
   const trial = await bootTrial(options.kernel, options.cacheDir, kvmAccelerator(host.cpu, 'trial'))
   switch (trial.outcome) {
-    case 'works':
-      return await remember(file, {
-        cpu: host.cpu,
-        why: `nested virtualization works here (${trial.details})`,
-      })
+    case 'works': {
+      const why = `nested virtualization works here (${trial.details})`
+      return { value: { cpu: host.cpu, why }, keep: true }
+    }
     case 'refused':
-      return await remember(file, {
-        cpu: null,
-        why: `nested virtualization does not work here (${trial.details})`,
-      })
-    case 'unclear':
+      return refused(`nested virtualization does not work here (${trial.details})`)
+    case 'unclear': {
       // The kernel may be to blame, so the next one gets its own trial.
-      return { cpu: null, why: `the trial of nested virtualization did not end (${trial.details})` }
+      const why = `the trial of nested virtualization came to nothing (${trial.details})`
+      return { value: { cpu: null, why }, keep: false }
+    }
   }
+}
+
+function refused(why: string): Finding<Verdict> {
+  return { value: { cpu: null, why }, keep: true }
 }
 
 /** Why /dev/kvm cannot be opened, as the start of a sentence; null where it can. */
@@ -94,26 +99,4 @@ async function whyNoDevKvm(): Promise<string | null> {
     if (code === 'ENOENT') return 'this host has no /dev/kvm'
     return `this user may not open /dev/kvm (${code}; adduser USER kvm)`
   }
-}
-
-async function hostKey(qemu: string): Promise<string> {
-  const read = (name: string): Promise<string> => readFile(`/proc/sys/kernel/${name}`, 'utf8')
-  const [release, bootId] = await Promise.all([read('osrelease'), read('random/boot_id')])
-  return createHash('sha256').update(`${release}\n${bootId}\n${qemu}`).digest('hex').slice(0, 16)
-}
-
-async function readVerdict(file: string): Promise<Verdict | null> {
-  try {
-    return JSON.parse(await readFile(file, 'utf8')) as Verdict
-  } catch {
-    return null
-  }
-}
-
-async function remember(file: string, verdict: Verdict): Promise<Verdict> {
-  const partial = `${file}.${process.pid}.partial`
-  await mkdir(join(file, '..'), { recursive: true })
-  await writeFile(partial, JSON.stringify(verdict))
-  await rename(partial, file)
-  return verdict
 }

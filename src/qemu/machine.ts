@@ -5,7 +5,7 @@ import type { KernelImage } from '../kernels/types.js'
 import { type Bytes, gib } from '../units.js'
 import type { Accelerator } from './accelerator.js'
 import { kernelCommandLine, type MachineArguments, qemuArguments, type RamFile } from './arguments.js'
-import { findQemu } from './binary.js'
+import { findQemu, type QemuBinary } from './binary.js'
 import { InfrastructureError, SavedVmError } from './errors.js'
 import { classifyExit, type MachineExit, readConsoleTail } from './exit.js'
 import { restoreInto, saveDeviceState } from './migration.js'
@@ -83,7 +83,7 @@ export interface Machine {
  */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const qemu = await findQemu()
-  const qemuProcess = spawnQemu(qemu.path, qemuArguments(machineArguments(options)))
+  const qemuProcess = spawnQemu(qemu.path, qemuArguments(machineArguments(options, qemu)))
   const machine = new QemuMachine(qemuProcess, options.consoleFile)
   try {
     await machine.qmp.negotiate()
@@ -102,19 +102,20 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 }
 
 /** The part of the options that QEMU's command line is made of. */
-export function machineArguments(options: MachineOptions): MachineArguments {
+export function machineArguments(options: MachineOptions, qemu: QemuBinary): MachineArguments {
   const saved = options.restoreFrom
   const ramFile = saved ? { path: saved.ramFile, share: false } : options.ramFile
   return {
     bzImage: options.kernel.bzImage,
     initrd: saved ? saved.emptyInitrd : options.initramfs,
-    append: kernelCommandLine(options.extraAppend),
+    append: kernelCommandLine(options.accelerator.kernelParameters, options.extraAppend ?? ''),
     accelerator: options.accelerator,
     memory: options.memory ?? DEFAULT_MEMORY,
     cpus: options.cpus ?? DEFAULT_CPUS,
     consoleFile: options.consoleFile,
     incoming: saved !== undefined,
     ...(ramFile && { ramFile }),
+    ...(qemu.firmware !== null && { firmware: qemu.firmware }),
     ...(options.extraArgs && { extraArgs: options.extraArgs }),
   }
 }

@@ -173,7 +173,7 @@ async function savedKey(
   machine: MachineOptions,
 ): Promise<string> {
   const [qemu, bootId] = await Promise.all([findQemu(), readFile('/proc/sys/kernel/random/boot_id', 'utf8')])
-  const args = qemuArguments({ ...machineArguments(machine), initrd: '', consoleFile: '' })
+  const args = qemuArguments({ ...machineArguments(machine, qemu), initrd: '', consoleFile: '' })
   const parts = [
     FORMAT_VERSION,
     kernel.key,

@@ -65,7 +65,7 @@ function testCase(target: TargetResult, test: TestResult): string[] {
     ...(test.status === 'skipped' ? element('skipped', { message: test.reason }) : []),
     ...(test.status === 'failed' ? failure(test) : []),
     ...(test.flaky && test.status === 'passed'
-      ? element('system-out', {}, [escape(`flaky: ${errorText(test.error)}`)])
+      ? element('system-out', {}, [xmlText(`flaky: ${errorText(test.error)}`)])
       : []),
   ])
 }
@@ -74,12 +74,12 @@ function failure(test: TestResult): string[] {
   const errors = [test.error, ...(test.otherErrors ?? [])].map(errorText)
   const splats = (test.splats ?? []).map((splat) => splat.text)
   const attributes = { type: test.failure, message: test.error?.message.split('\n', 1)[0] }
-  return element('failure', attributes, [escape([...errors, ...splats].join('\n\n'))])
+  return element('failure', attributes, [xmlText([...errors, ...splats].join('\n\n'))])
 }
 
 function outsideSuite(kind: string, error: ReportedError): string[] {
   const problem = element('error', { type: kind, message: error.message.split('\n', 1)[0] }, [
-    escape(errorText(error)),
+    xmlText(errorText(error)),
   ])
   const attributes = { name: `gmem: ${kind}`, tests: 1, failures: 0, errors: 1, skipped: 0 }
   return element('testsuite', attributes, element('testcase', { classname: 'gmem', name: kind }, problem))
@@ -92,7 +92,7 @@ function errorText(error: ReportedError | undefined): string {
 
 function element(name: string, attributes: Attributes, children: readonly string[] = []): string[] {
   const pairs = Object.entries(attributes).filter(([, value]) => value !== undefined)
-  const open = `<${[name, ...pairs.map(([key, value]) => `${key}="${escape(String(value))}"`)].join(' ')}`
+  const open = `<${[name, ...pairs.map(([key, value]) => `${key}="${xmlText(String(value))}"`)].join(' ')}`
   if (children.length === 0) return [`${open}/>`]
   return [
     `${open}>`,
@@ -102,7 +102,7 @@ function element(name: string, attributes: Attributes, children: readonly string
 }
 
 /** XML 1.0 has no way to write most control characters, not even escaped. */
-function escape(text: string): string {
+function xmlText(text: string): string {
   return (
     stripAnsi(text)
       .replaceAll('&', '&amp;')

@@ -48,7 +48,8 @@ export function summaryLines(run: RunResult, colours: Colours, columns: number):
     ),
     ...section(
       'outside of any test',
-      run.errors.map(({ kind, error }) => `${colours.red(kind)}: ${error.message}`),
+      run.errors.flatMap(({ kind, error }) => `${colours.red(kind)}: ${error.message}`.split('
+')),
       context,
     ),
     '',

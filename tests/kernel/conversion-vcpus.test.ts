@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { GpaRange, Vcpu, Vm } from 'gmem/kvm'
+import { type GpaRange, type Outcome, unwrap, type Vcpu, type Vm } from 'gmem/kvm'
 import { bytes, describe, expect, test } from 'gmem/testing'
 import { BASE, convertibleMemory, privateMemory } from './support/conversion.js'
 
@@ -13,7 +13,7 @@ describe('while a vCPU runs', () => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     const memory = convertibleMemory(vm, 1, 0)
     using vcpu = vm.createVcpu()
-    const spin = vcpu.spinWrite(memory)
+    const spin = vcpu.spinWrite(memory, { onExit: isOvertaken })
     await spin.progressed()
 
     vm.setPrivate(memory)
@@ -30,7 +30,7 @@ describe('while a vCPU runs', () => {
     const memory = convertibleMemory(vm, 1, 0)
     using vcpu = vm.createVcpu()
     vm.setPrivate(memory)
-    const spin = vcpu.spinWrite(memory)
+    const spin = vcpu.spinWrite(memory, { onExit: isOvertaken })
     await spin.progressed()
     const whilePrivate = memory.shared.read64(bytes(0))
 
@@ -79,8 +79,11 @@ describe('two vCPUs', () => {
     await first.ready()
     await second.ready()
     // Qwords of their own in one page.
-    const firstSpin = first.spinWrite({ gpa: BASE, size: bytes(8) })
-    const secondSpin = second.spinWrite({ gpa: memory.gpaOf(bytes(64)), size: bytes(8) })
+    const firstSpin = first.spinWrite({ gpa: BASE, size: bytes(8) }, { onExit: isOvertaken })
+    const secondSpin = second.spinWrite(
+      { gpa: memory.gpaOf(bytes(64)), size: bytes(8) },
+      { onExit: isOvertaken },
+    )
     await firstSpin.progressed()
     await secondSpin.progressed()
 
@@ -117,9 +120,20 @@ describe('two vCPUs', () => {
 
 /** Increments the qword at BASE until told to stop: how often. */
 async function countUntil(vcpu: Vcpu, stop: AbortSignal): Promise<bigint> {
+  const batch = 2000n
   let count = 0n
-  while (!stop.aborted) count += await vcpu.increment64(BASE, 2000n)
+  while (!stop.aborted) {
+    let outcome: Outcome<unknown> = await vcpu.attempt.increment64(BASE, batch)
+    while (isOvertaken(outcome)) outcome = await vcpu.resume()
+    unwrap('increment64', outcome)
+    count += batch
+  }
   return count
+}
+
+/** A fault that a conversion overtakes exits where it could not be resolved as it began, and is to be tried again (api.rst). */
+function isOvertaken(outcome: Outcome<unknown>): boolean {
+  return outcome.reason === 'MEMORY_FAULT'
 }
 
 /** Leaves the guest a few milliseconds on either side. */

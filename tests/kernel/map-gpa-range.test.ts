@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
   KVM_EINVAL,
-  KVM_ENOSYS,
   KVM_EXIT_HYPERCALL_LONG_MODE,
   KVM_HC_MAP_GPA_RANGE,
   KVM_MAP_GPA_RANGE_DECRYPTED,
@@ -11,7 +10,7 @@ import {
 } from 'gmem/abi'
 import type { Kvm, Vm } from 'gmem/kvm'
 import { bytes, cap, cases, describe, expect, gpa, hypercalls, pages, test } from 'gmem/testing'
-import { BASE, convertibleMemory, errnoOf, privateMemory } from './support/conversion.js'
+import { BASE, convertibleMemory, privateMemory } from './support/conversion.js'
 
 const MAP_GPA_RANGE_BIT = 1n << KVM_HC_MAP_GPA_RANGE
 const BASE_GFN = BASE / pages(1)

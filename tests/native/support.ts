@@ -84,7 +84,9 @@ export interface ChildOutcome {
   readonly signal: string | null
 }
 
-/** The vCPU threads of this process: thread ids by name. */
+/**
+ * The vCPU threads of this process. Poll it: pthread_join returns a moment before the kernel takes a thread out of /proc.
+ */
 export function vcpuThreads(): { tid: number; name: string }[] {
   const threads = readdirSync('/proc/self/task').map((tid) => ({
     tid: Number(tid),

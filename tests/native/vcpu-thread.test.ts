@@ -210,7 +210,7 @@ describe('while it runs', () => {
 
     guest.vcpu.close()
 
-    expect(vcpuThreads()).toHaveLength(0)
+    await expect.poll(vcpuThreads).toEqual([])
     expect(await run).toMatchObject({ code: 'EINTR', kicked: true })
   })
 })
@@ -222,7 +222,7 @@ test('every vCPU has a thread with its name, until it is closed', async () => {
 
   for (const { vcpu } of guests) vcpu.close()
 
-  expect(vcpuThreads()).toEqual([])
+  await expect.poll(vcpuThreads).toEqual([])
 })
 
 test('a vCPU id in use is EEXIST, and leaves no thread', async () => {
@@ -230,9 +230,8 @@ test('a vCPU id in use is EEXIST, and leaves no thread', async () => {
   await machine.vcpu(scope, 0)
 
   expect(() => machine.vm.createVcpu(0)).toThrow(/^EEXIST: File exists, KVM_CREATE_VCPU$/)
-  await sleep(1)
 
-  expect(vcpuThreads()).toHaveLength(1)
+  await expect.poll(vcpuThreads).toHaveLength(1)
 })
 
 test('ioctls are issued on the vCPU’s thread, and write back', async () => {

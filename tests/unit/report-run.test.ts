@@ -26,11 +26,11 @@ function named({ run }: Seen, name: string, target = 0): Partial<TestResult> {
   return run.targets[target]?.tests.find((each) => each.name === name) ?? {}
 }
 
-describe('a run with every outcome', { timeout: 60_000 }, () => {
+describe('a run with every outcome', { timeout: 180_000 }, () => {
   let seen: Seen
   beforeAll(async () => {
     seen = await runFixtures(['outcomes', 'unloadable'])
-  }, 60_000)
+  }, 180_000)
 
   test('ends with the counts, which are those of the result', () => {
     const { passed, failed, skipped } = seen.run
@@ -147,7 +147,7 @@ describe('a run with every outcome', { timeout: 60_000 }, () => {
   })
 })
 
-describe('a run that is narrowed by a name', { timeout: 60_000 }, () => {
+describe('a run that is narrowed by a name', { timeout: 180_000 }, () => {
   test('knows nothing of the other tests: they were not skipped', async () => {
     const seen = await runFixtures(['outcomes'], '^with needs skips with a note$')
 
@@ -157,7 +157,7 @@ describe('a run that is narrowed by a name', { timeout: 60_000 }, () => {
   })
 })
 
-describe('a run whose worker is killed', { timeout: 60_000 }, () => {
+describe('a run whose worker is killed', { timeout: 180_000 }, () => {
   test('loses no test, and goes on with the next file', async () => {
     const seen = await runFixtures(['dying', 'empty'])
 

@@ -12,7 +12,7 @@ import { type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
 export class Observer implements TestObserver {
   readonly detectsSplats = true
   readonly #entries = new Map<string, LedgerEntry>()
-  #gate = new TroubleGate({ splats: 'off', allow: '', leaks: false })
+  #gate = new TroubleGate({ splats: 'off', allow: '', leaks: 'off' })
 
   constructor(readonly port: GuestPort) {}
 
@@ -52,9 +52,13 @@ export class Observer implements TestObserver {
     return flaky
   }
 
-  /** After the last test of a file: what the kernel said since. */
+  /** After the last test of a file: what the kernel said since, and what slab objects are left. */
   async settle(): Promise<void> {
     await this.#reportLate(this.#gate.late(), null)
+    const leak = this.#gate.slabLeak()
+    if (leak === '') return
+    this.port.send({ type: 'slab-leak', what: leak })
+    await forever()
   }
 
   /** A splat between two windows belongs to a test that has its result already: the host takes that back. */

@@ -12,6 +12,7 @@ import {
 import type { TestInfo } from '../../testing/lifecycle.js'
 import type { TroublePolicy } from '../protocol.js'
 import { LeakWatch } from './leaks.js'
+import { type SlabCensus, slabCensus, slabGrowth } from './slabs.js'
 
 /** A splat, with the allow file's reason where it may pass. */
 export type JudgedSplat = Splat & { readonly allowed?: string }
@@ -30,6 +31,10 @@ export class KernelSplatError extends Error {
 /** Waiting for a report in the making is stretched by this: how slow the guest is nobody knows when the log is opened. */
 const SETTLE_STRETCH = 8
 
+/** How often, and how long apart in ms, freed slab objects are waited for. */
+const SLAB_ATTEMPTS_MAX = 10
+const SLAB_ATTEMPT_MS = 50
+
 let watch: TroubleWatch | null = null
 
 /** Opens and reads the kernel's log; done before the VM is saved, because it costs. What the log holds by then is no test's. */
@@ -40,12 +45,15 @@ export function openKernelLog(): void {
 /** The kernel's log between the tests of one file: what it says in a test's window is that test's. */
 export class TroubleGate {
   readonly #allowed: readonly AllowEntry[]
-  readonly #leaks = new LeakWatch()
+  readonly #leaks: LeakWatch
+  readonly #slabs: SlabCensus | null
   #isTainted = false
   #last: TestInfo | null = null
 
   constructor(readonly policy: TroublePolicy) {
     this.#allowed = parseAllowFile(policy.allow, 'the allow file')
+    this.#leaks = new LeakWatch(policy.leaks === 'thorough')
+    this.#slabs = policy.leaks === 'quick' ? slabCensus() : null
     if (policy.splats !== 'off') openKernelLog()
   }
 
@@ -61,7 +69,7 @@ export class TroubleGate {
 
   /** Opens a test's window. Returns what came since the last one was closed. */
   open(info: TestInfo): JudgedSplat[] {
-    if (this.policy.leaks) this.#leaks.begin()
+    if (this.policy.leaks !== 'off') this.#leaks.begin()
     const late = watch && this.policy.splats !== 'off' ? watch.begin({ id: info.id, name: info.name }) : []
     return this.#judge(late).filter((splat) => this.#condemns(splat))
   }
@@ -83,7 +91,7 @@ export class TroubleGate {
   }
 
   #closeLeaks(info: TestInfo): Error | null {
-    const leak = this.policy.leaks ? this.#leaks.end() : null
+    const leak = this.policy.leaks === 'off' ? null : this.#leaks.end()
     if (leak === null) return null
     // What is left would hide the next leak, or look like one.
     this.#isTainted = true
@@ -96,6 +104,20 @@ export class TroubleGate {
     if (!watch || this.policy.splats === 'off') return []
     const late = watch.begin({ id: 'none', name: 'end of file' })
     return this.#judge(late).filter((splat) => this.#condemns(splat))
+  }
+
+  /** Slab objects that the file as a whole left, '' for none: the file is then run again, looking at each test. */
+  slabLeak(): string {
+    const before = this.#slabs
+    if (before === null) return ''
+    let left: string[] = []
+    for (let attempt = 0; attempt < SLAB_ATTEMPTS_MAX; attempt++) {
+      left = slabGrowth(before, slabCensus())
+      if (left.length === 0) return ''
+      // RCU frees some of them a grace period later.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SLAB_ATTEMPT_MS)
+    }
+    return left.join('; ')
   }
 
   #judge(splats: readonly Splat[]): JudgedSplat[] {

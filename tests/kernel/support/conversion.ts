@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Gpa, KernelError, Mapping, type Memory, type Vm } from 'gmem/kvm'
-import { gpa, memoryAttribute, mib, type Need, pages, vmType } from 'gmem/testing'
+import { type Gpa, KernelError, Mapping, type Memory, type MemoryRange, type Vm } from 'gmem/kvm'
+import { bytes, gpa, memoryAttribute, mib, type Need, pages, vmType } from 'gmem/testing'
 
 /** What a test of private memory needs: VM type SW_PROTECTED, and KVM_SET_MEMORY_ATTRIBUTES that takes PRIVATE on it. */
 export const privateMemory: readonly Need[] = [vmType.swProtected, memoryAttribute.private]
@@ -35,9 +35,9 @@ export function errnoOf(call: () => unknown): string {
 
 /** What each page of a mapping is filled with: its byte, or the text `mixed` where it holds more than one. */
 export function fillOfPages(mapping: Mapping): (number | 'mixed')[] {
-  const count = Number(mapping.size / pages(1))
-  return Array.from({ length: count }, (_, page) => {
-    const first = mapping.read8(pages(page))
+  const data = mapping.read(bytes(0), Number(mapping.size))
+  return pageNumbers(mapping).map((page) => {
+    const first = data[page * Number(pages(1))] ?? 0
     return mapping.findMismatch(first, { offset: pages(page), size: pages(1) }) === null ? first : 'mixed'
   })
 }
@@ -45,15 +45,18 @@ export function fillOfPages(mapping: Mapping): (number | 'mixed')[] {
 /** What fillOfPages gives where even pages hold one byte and odd pages another. */
 export function alternating(
   pageCount: number,
-  bytes: { readonly even: number; readonly odd: number },
+  fill: { readonly even: number; readonly odd: number },
 ): number[] {
-  return Array.from({ length: pageCount }, (_, page) => (page % 2 === 0 ? bytes.even : bytes.odd))
+  return Array.from({ length: pageCount }, (_, page) => (page % 2 === 0 ? fill.even : fill.odd))
 }
 
 /** Every second page of a memory, as ranges of one page: those with even or with odd numbers. */
-export function everySecondPage(memory: Memory, which: 'even' | 'odd') {
-  const count = Number(memory.size / pages(1))
-  const first = which === 'even' ? 0 : 1
-  const numbers = Array.from({ length: count }, (_, page) => page).filter((page) => page % 2 === first)
+export function everySecondPage(memory: Memory, which: 'even' | 'odd'): MemoryRange[] {
+  const remainder = which === 'even' ? 0 : 1
+  const numbers = pageNumbers(memory).filter((page) => page % 2 === remainder)
   return numbers.map((page) => memory.range(pages(page), pages(1)))
+}
+
+function pageNumbers({ size }: { readonly size: bigint }): number[] {
+  return Array.from({ length: Number(size / pages(1)) }, (_, page) => page)
 }

@@ -8,6 +8,7 @@
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/file.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mm.h>
@@ -19,6 +20,7 @@
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
 #include <asm/desc.h>
@@ -180,6 +182,18 @@ PLANT plant_rcu_stall(unsigned long seconds)
 	rcu_barrier(); /* the next stall uses the same waiter */
 }
 
+static void spin_without_interrupts(void *seconds)
+{
+	for (unsigned long left = (unsigned long)seconds; left; left--)
+		mdelay(1000);
+}
+
+/* All CPUs, interrupts off, for N seconds: nothing in the guest answers but the NMI. */
+PLANT plant_freeze(unsigned long seconds)
+{
+	on_each_cpu(spin_without_interrupts, (void *)seconds, 0);
+}
+
 /* Uninterruptible for N seconds: even SIGKILL waits. */
 PLANT plant_hung_task(unsigned long seconds)
 {
@@ -261,6 +275,20 @@ PLANT plant_slab_leak(unsigned long count)
 			return;
 }
 
+/* One reference too many to the file behind descriptor N: closing that frees nothing. */
+PLANT plant_file_leak(unsigned long fd)
+{
+	fget(fd);
+}
+
+/* One reference too many to the page that is mapped at the address N. */
+PLANT plant_page_pin(unsigned long address)
+{
+	struct page *page;
+
+	get_user_pages_fast(address, 1, 0, &page);
+}
+
 PLANT plant_ubsan(unsigned long n)
 {
 	static volatile int array[4];
@@ -310,6 +338,7 @@ static const struct plant {
 	{ "sleep_in_atomic", plant_sleep_in_atomic },
 	{ "soft_lockup", plant_soft_lockup, SECONDS_MAX },
 	{ "rcu_stall", plant_rcu_stall, SECONDS_MAX },
+	{ "freeze", plant_freeze, SECONDS_MAX },
 	{ "hung_task", plant_hung_task, SECONDS_MAX },
 	{ "workqueue_stall", plant_workqueue_stall, SECONDS_MAX },
 	{ "panic", plant_panic },
@@ -318,6 +347,8 @@ static const struct plant {
 	{ "bad_rss", plant_bad_rss },
 	{ "page_leak", plant_page_leak, LEAK_MAX },
 	{ "slab_leak", plant_slab_leak, LEAK_MAX },
+	{ "file_leak", plant_file_leak, INT_MAX },
+	{ "page_pin", plant_page_pin, ULONG_MAX },
 	{ "ubsan", plant_ubsan, .blind = !IS_ENABLED(CONFIG_UBSAN_BOUNDS) },
 	{ "race", plant_race, SECONDS_MAX, .blind = !IS_ENABLED(CONFIG_KCSAN) },
 };

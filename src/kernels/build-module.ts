@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync } from 'node:fs'
+import { cp, mkdir, readFile, rename, rm } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { basename, dirname, join, resolve } from 'node:path'
+import { GmemError } from '../errors.js'
+import { cacheRoot } from '../paths.js'
+import { treeHash } from './build-tree.js'
+import { listKernels } from './cache.js'
+import { acquireLock } from './lock.js'
+import { make } from './make.js'
+import { findToolchain, requireBuildTools } from './toolchain.js'
+import { treesDir } from './tree-state.js'
+import type { KernelImage } from './types.js'
+
+/**
+ * Builds a module from outside the kernel's tree (a folder with a Makefile that says `obj-m := NAME.o`, NAME being the folder's)
+ * against the tree that the kernel was built in. Returns the path of the .ko, which the cache keeps for this kernel and these
+ * sources. GmemError: 69 where that tree is gone or has built another kernel since, 125 where the module does not build.
+ */
+export async function buildModule(
+  kernel: KernelImage,
+  sourceFolder: string,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<string> {
+  const name = basename(sourceFolder)
+  const key = createHash('sha256')
+    .update(`${kernel.key}\0${await digest(sourceFolder)}`)
+    .digest('hex')
+  const folder = join(cacheRoot(), 'extra-modules', `${name}-${key.slice(0, 16)}`)
+  const module = join(folder, `${name}.ko`)
+  if (existsSync(module)) return module
+  const tree = findTree(kernel)
+  await requireBuildTools()
+  // A kernel that is built meanwhile would change the tree under us.
+  const lock = await acquireLock(`${tree.dir}.lock`, options)
+  const work = `${folder}.${process.pid}`
+  try {
+    await requireSameKernel(kernel, tree.src)
+    await mkdir(dirname(work), { recursive: true })
+    await cp(sourceFolder, work, { recursive: true })
+    await make([`M=${work}`, 'modules'], {
+      src: tree.src,
+      toolchain: (await findToolchain()) ?? { identity: '', makeArguments: [] },
+      jobs: availableParallelism(),
+      log: join(work, 'build.log'),
+      what: `the module ${name} for ${kernel.id}`,
+      ...options,
+    })
+    await rm(folder, { recursive: true, force: true })
+    await rename(work, folder)
+  } finally {
+    await lock.release()
+    await rm(work, { recursive: true, force: true })
+  }
+  return module
+}
+
+interface Tree {
+  /** What a build in it locks. */
+  readonly dir: string
+  readonly src: string
+}
+
+function findTree(kernel: KernelImage): Tree {
+  const built = listKernels().find(({ key }) => key === kernel.key)
+  if (built === undefined) return aroundImage(kernel)
+  const suffix = `-${built.flavour}-${treeHash(built.source, built.flavour)}`
+  const names = existsSync(treesDir()) ? readdirSync(treesDir()) : []
+  const dir = names.filter((name) => name.endsWith(suffix)).map((name) => join(treesDir(), name))[0]
+  if (dir === undefined) throw treeIsGone(kernel, treesDir())
+  return { dir, src: join(dir, 'src') }
+}
+
+/** A ready image is as good as one of ours while it lies in the tree that built it. */
+function aroundImage(kernel: KernelImage): Tree {
+  const src = resolve(dirname(kernel.bzImage), '../../..')
+  if (!existsSync(join(src, 'Module.symvers'))) throw treeIsGone(kernel, src)
+  return { dir: src, src }
+}
+
+/** Patch sets come and go in a tree: a module for one kernel must not be built with the headers of another. */
+async function requireSameKernel(kernel: KernelImage, src: string): Promise<void> {
+  const [here, wanted] = await Promise.all(
+    [join(src, 'arch/x86/boot/bzImage'), kernel.bzImage].map((path) => readFile(path).catch(() => null)),
+  )
+  if (!here || !wanted?.equals(here)) throw treeIsGone(kernel, src)
+}
+
+function treeIsGone(kernel: KernelImage, where: string): GmemError {
+  return new GmemError(
+    `the tree that ${kernel.id} was built in is gone, or has built another kernel since (${where})`,
+    {
+      hint: `Build it again: gmem kernel remove ${kernel.id} && gmem kernel build ${kernel.id}`,
+    },
+  )
+}
+
+async function digest(folder: string): Promise<string> {
+  const hash = createHash('sha256')
+  for (const name of readdirSync(folder).sort()) {
+    const content = await readFile(join(folder, name))
+    hash.update(`${name}\0${content.length}\0`).update(content)
+  }
+  return hash.digest('hex')
+}
