@@ -50,12 +50,6 @@ struct VcpuSignals {
   // Set while a run has a deadline: a timer's signal outside means nothing.
   volatile sig_atomic_t deadline_armed = 0;
   volatile sig_atomic_t deadline_passed = 0;
-  // Set around KVM_RUN: a SIGBUS that comes now was sent by KVM for poisoned memory, not raised by
-  // our code.
-  volatile sig_atomic_t in_kvm_run = 0;
-  volatile sig_atomic_t sigbus = 0;
-  int sigbus_code = 0;
-  uint64_t sigbus_address = 0;
 };
 
 // Makes `signals` the state of the calling thread, or none.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /**
  * Branded 64-bit quantities. A `Bytes` and a `Gpa` are both bigints, and mixing them up is the classic way for a
  * memory test to assert something about the wrong page; the brand makes that a compile error.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /**
  * The shape of the native addon: mechanism only. One class per KVM fd, one syscall per method. Every 64-bit
  * quantity is a bigint, every fd and 32-bit quantity a number, every struct a Uint8Array that the kernel may write back.

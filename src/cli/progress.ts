@@ -83,9 +83,8 @@ function describe({ title, startedAt, fraction, detail }: Phase): string {
 
 /** `1.4 s`, `12 s`, `3 min 05 s`. */
 export function duration(milliseconds: number): string {
-  const seconds = milliseconds / 1000
-  if (seconds < 10) return `${seconds.toFixed(1)} s`
-  if (seconds < 60) return `${Math.round(seconds)} s`
-  const rest = Math.round(seconds % 60)
-  return `${Math.floor(seconds / 60)} min ${String(rest).padStart(2, '0')} s`
+  if (milliseconds < 9950) return `${(milliseconds / 1000).toFixed(1)} s`
+  const seconds = Math.round(milliseconds / 1000)
+  if (seconds < 60) return `${seconds} s`
+  return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`
 }

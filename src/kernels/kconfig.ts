@@ -63,6 +63,6 @@ function satisfies(got: string | undefined, wanted: string): boolean {
 
 async function knownSymbols(src: string, signal?: AbortSignal): Promise<Set<string>> {
   const args = ['-rhoE', '--include=Kconfig*', '^[[:space:]]*(menu)?config[[:space:]]+[A-Z0-9_]+', '.']
-  const found = await run('grep', args, { cwd: src, signal })
+  const found = await run('grep', args, { cwd: src, signal, alsoFine: 1 })
   return new Set(found.split('\n').map((line) => line.replace(/^.*\s/, '')))
 }

@@ -23,6 +23,7 @@ export async function indexedModules(dir: string, release: string): Promise<stri
   const fresh = `${root}.${process.pid}`
   try {
     const links = join(fresh, 'lib', 'modules', release)
+    await mkdir(links, { recursive: true })
     for (const [path, target] of modules) await link(target, join(links, 'kernel', path))
     for (const file of ['modules.builtin', 'modules.builtin.modinfo', 'modules.order']) {
       if (existsSync(join(dir, file))) await copyFile(join(dir, file), join(links, file))

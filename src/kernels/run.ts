@@ -4,6 +4,8 @@ import { GmemError, interruptedError } from '../errors.js'
 export interface RunOptions {
   readonly cwd?: string
   readonly signal?: AbortSignal | undefined
+  /** An exit code beside 0 that is no failure: grep's 1, nothing found. */
+  readonly alsoFine?: number
   /** Bytes for its standard input. */
   readonly input?: string
 }
@@ -23,7 +25,8 @@ export async function run(file: string, args: readonly string[], options: RunOpt
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
   })
   if (result.isCanceled || options.signal?.aborted) throw interruptedError()
-  if (result.failed) throw programError(file, args, result)
+  if (result.failed && (result.exitCode === undefined || result.exitCode !== options.alsoFine))
+    throw programError(file, args, result)
   return result.stdout
 }
 

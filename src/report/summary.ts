@@ -48,8 +48,7 @@ export function summaryLines(run: RunResult, colours: Colours, columns: number):
     ),
     ...section(
       'outside of any test',
-      run.errors.flatMap(({ kind, error }) => `${colours.red(kind)}: ${error.message}`.split('
-')),
+      run.errors.flatMap(({ kind, error }) => `${colours.red(kind)}: ${error.message}`.split('\n')),
       context,
     ),
     '',

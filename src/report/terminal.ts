@@ -215,7 +215,10 @@ export class TerminalReporter implements Reporter {
 
   #tick(): void {
     if (this.#timer === null) return
-    if (this.screen.isLive) return this.screen.status(this.#statusText())
+    if (this.screen.isLive) {
+      this.screen.status(this.#statusText())
+      return
+    }
     const silentMs = performance.now() - this.screen.lastPrintMs
     if (silentMs < this.#silenceMs) return
     this.screen.print(stripAnsi(this.#statusText()))

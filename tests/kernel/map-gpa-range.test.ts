@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
   KVM_EINVAL,
+  KVM_ENOSYS,
   KVM_EXIT_HYPERCALL_LONG_MODE,
   KVM_HC_MAP_GPA_RANGE,
   KVM_MAP_GPA_RANGE_DECRYPTED,
@@ -10,7 +11,7 @@ import {
 } from 'gmem/abi'
 import type { Kvm, Vm } from 'gmem/kvm'
 import { bytes, cap, cases, describe, expect, gpa, hypercalls, pages, test } from 'gmem/testing'
-import { BASE, convertibleMemory, privateMemory } from './support/conversion.js'
+import { BASE, convertibleMemory, errnoOf, privateMemory } from './support/conversion.js'
 
 const MAP_GPA_RANGE_BIT = 1n << KVM_HC_MAP_GPA_RANGE
 const BASE_GFN = BASE / pages(1)
@@ -26,6 +27,50 @@ function vmWithExit(kvm: Kvm): Vm {
   vm.enableCapability('EXIT_HYPERCALL', [MAP_GPA_RANGE_BIT])
   return vm
 }
+
+describe('KVM_CAP_EXIT_HYPERCALL', () => {
+  test('offers exactly the bits that KVM_ENABLE_CAP takes', { needs: [cap('EXIT_HYPERCALL')] }, ({ kvm }) => {
+    using vm = kvm.createVm()
+    const bits = Array.from({ length: 64 }, (_, bit) => 1n << BigInt(bit))
+
+    const accepted = bits.filter((bit) => errnoOf(() => vm.enableCapability('EXIT_HYPERCALL', [bit])) === '')
+    const refused = bits.filter(
+      (bit) => errnoOf(() => vm.enableCapability('EXIT_HYPERCALL', [bit])) === 'EINVAL',
+    )
+
+    expect(accepted).toEqual([MAP_GPA_RANGE_BIT])
+    expect(refused).toHaveLength(63)
+    expect(vm.capability('EXIT_HYPERCALL')).toBe(Number(MAP_GPA_RANGE_BIT))
+  })
+
+  test('refuses a good bit beside an unknown one, and flags, with EINVAL', { needs: exitable }, async ({
+    kvm,
+  }) => {
+    using vm = kvm.createVm()
+    using vcpu = vm.createVcpu()
+
+    expect(() => vm.enableCapability('EXIT_HYPERCALL', [MAP_GPA_RANGE_BIT | 1n])).toFailWith('EINVAL')
+    expect(() => vm.enableCapability('EXIT_HYPERCALL', [MAP_GPA_RANGE_BIT], 1)).toFailWith('EINVAL')
+
+    expect(await vcpu.mapGpaRange(TO_PRIVATE)).toBe(-KVM_ENOSYS)
+  })
+
+  test('is off until it is enabled, and can be turned off again', { needs: exitable }, async ({ kvm }) => {
+    using vm = kvm.createVm()
+    using vcpu = vm.createVcpu()
+
+    const before = await vcpu.attempt.mapGpaRange(TO_PRIVATE)
+    vm.enableCapability('EXIT_HYPERCALL', [MAP_GPA_RANGE_BIT])
+    const enabled = await vcpu.attempt.mapGpaRange(TO_PRIVATE)
+    await vcpu.resume()
+    vm.enableCapability('EXIT_HYPERCALL', [0n])
+    const after = await vcpu.attempt.mapGpaRange(TO_PRIVATE)
+
+    expect(before).toBeDone(-KVM_ENOSYS)
+    expect(enabled).toBeExit({ reason: 'HYPERCALL' })
+    expect(after).toBeDone(-KVM_ENOSYS)
+  })
+})
 
 describe('KVM_HC_MAP_GPA_RANGE', () => {
   test('exits with its number, its arguments, the long mode flag and 0 to return', {
@@ -72,15 +117,6 @@ describe('KVM_HC_MAP_GPA_RANGE', () => {
     },
   )
 
-  test('returns 0 where userspace just resumes', { needs: exitable }, async ({ kvm }) => {
-    using vm = vmWithExit(kvm)
-    using vcpu = vm.createVcpu()
-
-    await vcpu.attempt.mapGpaRange(TO_PRIVATE)
-
-    expect(await vcpu.resume()).toBeDone(0n)
-  })
-
   cases(
     [
       { what: 'a gpa one byte into a page', request: { ...TO_PRIVATE, gpa: BASE + 1n } },
@@ -105,28 +141,30 @@ describe('KVM_HC_MAP_GPA_RANGE', () => {
     },
   )
 
-  test('comes to userspace with a range that ends at the last gfn that does not wrap', {
-    needs: exitable,
-  }, async ({ kvm }) => {
-    using vm = vmWithExit(kvm)
-    using vcpu = vm.createVcpu()
-    // KVM counts in gfns here, and only their sum must not wrap: it is for userspace to refuse.
-    const mostPages = (1n << 64n) - 1n - BASE_GFN
+  cases(
+    [
+      // KVM counts in gfns here, and only their sum must not wrap: the rest is for userspace to refuse.
+      {
+        what: 'the most pages that do not wrap',
+        request: { ...TO_PRIVATE, pages: (1n << 64n) - 1n - BASE_GFN },
+      },
+      { what: 'a page size', request: { ...TO_PRIVATE, attributes: KVM_MAP_GPA_RANGE_PAGE_SZ_2M } },
+      { what: 'attributes that KVM does not know', request: { ...TO_PRIVATE, attributes: (1n << 64n) - 1n } },
+    ],
+    ({ what }) => `comes to userspace with ${what}`,
+    { needs: exitable },
+    async ({ kvm }, { request }) => {
+      using vm = vmWithExit(kvm)
+      using vcpu = vm.createVcpu()
 
-    const exit = await vcpu.attempt.mapGpaRange({ ...TO_PRIVATE, pages: mostPages })
+      const exit = await vcpu.attempt.mapGpaRange(request)
 
-    expect(exit).toBeExit({ reason: 'HYPERCALL', args: [BASE, mostPages, 16n, 0n, 0n, 0n] })
-  })
-
-  test('comes to userspace with attributes that KVM does not know', { needs: exitable }, async ({ kvm }) => {
-    using vm = vmWithExit(kvm)
-    using vcpu = vm.createVcpu()
-    const attributes = 0xffff_ffff_ffff_ff00n | KVM_MAP_GPA_RANGE_ENCRYPTED | KVM_MAP_GPA_RANGE_PAGE_SZ_2M
-
-    const exit = await vcpu.attempt.mapGpaRange({ ...TO_PRIVATE, attributes })
-
-    expect(exit).toBeExit({ reason: 'HYPERCALL', args: [BASE, 2n, attributes, 0n, 0n, 0n] })
-  })
+      expect(exit).toBeExit({
+        reason: 'HYPERCALL',
+        args: [request.gpa, request.pages, request.attributes, 0n, 0n, 0n],
+      })
+    },
+  )
 
   test('has 32-bit arguments and no long mode flag from a guest in real mode', { needs: exitable }, async ({
     kvm,

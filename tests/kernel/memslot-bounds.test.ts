@@ -54,6 +54,10 @@ const WRONG: readonly { what: string; change: Partial<Memslot> }[] = [
   { what: 'gpa + size that wraps', change: { gpa: gpa(U64_MAX - 8191n) } },
   { what: 'gpa + size of exactly 2^64', change: { gpa: gpa(U64_MAX - 4095n), size: pages(1) } },
   { what: 'a userspace_addr that is not a multiple of a page', change: { hva: 0x7000_0000_0001n } },
+  {
+    what: 'a userspace_addr that is not canonical, whatever the levels of paging',
+    change: { hva: 1n << 60n },
+  },
   { what: 'a userspace_addr in the kernel half', change: { hva: KERNEL_HALF } },
   { what: 'a userspace_addr of the last page below 2^64', change: { hva: U64_MAX - 4095n } },
   { what: 'a slot id beyond the last', change: { slot: 0xffff } },

@@ -82,8 +82,9 @@ describe('several memslots on one guest_memfd', () => {
       const before = vm.addMemory({ gpa: HIGH, size: pages(4), guestMemfd: file, offset: pages(0) })
       const middle = vm.addMemory({ gpa: LOW, size: pages(4), guestMemfd: file, offset: pages(8) })
       const after = vm.addMemory({ gpa: NEAR_ZERO, size: pages(4), guestMemfd: file, offset: pages(12) })
-      const all = [before, middle, after]
-      all.map((memory) => serveFromFile(vm, memory))
+      serveFromFile(vm, before)
+      serveFromFile(vm, middle)
+      serveFromFile(vm, after)
       using vcpu = vm.createVcpu()
       await vcpu.fillPattern(before, SEED)
       await vcpu.fillPattern(middle, SEED)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { cap, describe, expect, kernelAtLeast, tdp, test, vmType } from 'gmem/testing'
+import { cap, describe, expect, gpa, not, pages, tdp, test, vmType } from 'gmem/testing'
 import { errnoOf } from './support/conversion.js'
 
 /** KVM_CAP_VM_TYPES is a bitmap of 32 types; the second half would be offered by a kernel that shifts without a check. */
@@ -21,21 +21,22 @@ describe('KVM_CREATE_VM', () => {
     expect(() => kvm.createVm({ type: 2 ** 32 + 1 })).toFailWith('EINVAL', 'KVM_CREATE_VM')
   })
 
-  // kvm_x86_ops says so before hardware is asked: SW_PROTECTED needs the TDP MMU (arch/x86/kvm/x86.c, since 6.8).
-  test('offers SW_PROTECTED only with two-dimensional paging', { needs: [vmType.swProtected] }, async ({
-    target,
-  }) => {
-    expect(await tdp.unmet(target)).toBeNull()
+  // SW_PROTECTED VMs exist only on the TDP MMU: kvm_caps.supported_vm_types in arch/x86/kvm/x86.c (7.3.4; since 6.8-rc6).
+  test('refuses SW_PROTECTED with EINVAL where KVM shadows page tables', { needs: [not(tdp)] }, ({ kvm }) => {
+    expect(() => kvm.createVm({ type: 'SW_PROTECTED' })).toFailWith('EINVAL', 'KVM_CREATE_VM')
   })
 })
 
-describe('an address space of memslots', () => {
-  // SMM is not supported for guests with private memory: kvm_arch_nr_memslot_as_ids() (7.3.4; since 6.11 or so).
-  test('is the only one of a SW_PROTECTED VM', { needs: [vmType.swProtected, kernelAtLeast('6.12')] }, ({
-    kvm,
-  }) => {
+describe('a SW_PROTECTED VM', () => {
+  // SMM is not supported for guests with private memory: kvm_arch_nr_memslot_as_ids() (arch/x86/include/asm/kvm_host.h, 7.3.4).
+  test('has one address space: a memslot in the second is refused with EINVAL', {
+    needs: [vmType.swProtected],
+  }, ({ kvm }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
+    const memslot = { gpa: gpa(0x1000_0000), size: pages(1) }
 
-    expect(vm.capability('MULTI_ADDRESS_SPACE')).toBeLessThanOrEqual(1)
+    expect(() => vm.setMemslot({ ...memslot, slot: (1 << 16) | 1 })).toFailWith('EINVAL')
+
+    expect(() => vm.setMemslot({ ...memslot, slot: 1 })).not.toThrow()
   })
 })

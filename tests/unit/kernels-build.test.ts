@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { gcKernels, listKernels, removeKernel, resolveKernel } from '../../src/kernels/index.js'
 import { type Progress, silentProgress } from '../../src/progress.js'
 
@@ -38,6 +38,9 @@ modules_install:
 	mkdir -p $(INSTALL_MOD_PATH)/lib/modules/7.9.1-gmem/kernel
 	touch $(INSTALL_MOD_PATH)/lib/modules/7.9.1-gmem/modules.dep
 `
+
+// Each runs make, gcc and git; on a busy machine that takes seconds.
+vi.setConfig({ testTimeout: 60_000 })
 
 let folder: string
 let tree: string

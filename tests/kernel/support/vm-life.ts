@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Vm } from 'gmem/kvm'
+import { scaledMs, type Vm } from 'gmem/kvm'
 import { path } from 'gmem/testing'
 
 const ROOT = '/sys/kernel/debug/kvm'
 /** KVM destroys a VM behind its last reference, after RCU. */
-const WAIT_MS = 2000
+const WAIT_MS = 5000
 const POLL_MS = 2
 
 /** The folder of a VM in debugfs shows that the kernel has it. */
@@ -28,7 +28,7 @@ export class VmFolder {
 
   /** Waits until the kernel has destroyed the VM; false where it does not. */
   async vanishes(): Promise<boolean> {
-    const end = performance.now() + WAIT_MS
+    const end = performance.now() + scaledMs(WAIT_MS)
     while (this.exists() && performance.now() < end) await sleep(POLL_MS)
     return !this.exists()
   }
