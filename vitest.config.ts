@@ -8,6 +8,7 @@ import { hostProblem } from './dist/cli/targets.js'
 import { resolveKernel } from './dist/kernels/index.js'
 import { createKernelPool } from './dist/pool/index.js'
 import { silentProgress } from './dist/progress.js'
+import { ClosingLine } from './dist/report/closing-line.js'
 
 /**
  * All tests of the project, for `npm test` and for editors. The contract runs on each target as a project of its own; `gmem test`
@@ -50,10 +51,18 @@ async function kernelProjects() {
 
 export default defineConfig({
   test: {
-    reporters: ['default', './dist/report/closing-line.js'],
+    reporters: ['default', new ClosingLine()],
     projects: [
       { resolve: { alias }, test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], server } },
-      { test: { name: 'native', include: ['tests/native/**/*.test.ts'], pool: 'forks', testTimeout: 30_000, server } },
+      {
+        test: {
+          name: 'native',
+          include: ['tests/native/**/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 30_000,
+          server,
+        },
+      },
       ...(await kernelProjects()),
       ...(hostProblem() === null
         ? [{ resolve: { alias }, test: { ...contract, name: 'kernel:host', pool: 'forks' as const } }]

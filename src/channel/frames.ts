@@ -44,7 +44,8 @@ export class FrameDecoder {
     if (first === undefined) return null
     if (first.length < HEADER_BYTES) this.#chunks = [Buffer.concat(this.#chunks)]
     const length = this.#chunks[0]?.readUInt32LE(0) ?? 0
-    if (length > MESSAGE_BYTES_MAX) throw new Error(`channel: a message of ${length} bytes; the stream is corrupt`)
+    if (length > MESSAGE_BYTES_MAX)
+      throw new Error(`channel: a message of ${length} bytes; the stream is corrupt`)
     return length
   }
 

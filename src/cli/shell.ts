@@ -28,7 +28,9 @@ export function register(program: Command, context: CliContext): void {
   program
     .command('shell')
     .summary('a Node prompt inside a VM, with the API loaded')
-    .description('Starts a VM of a kernel and connects this terminal with a Node prompt in it. Ctrl-D leaves; the VM is then gone.')
+    .description(
+      'Starts a VM of a kernel and connects this terminal with a Node prompt in it. Ctrl-D leaves; the VM is then gone.',
+    )
     .option('-k, --kernel <spec>', 'the kernel', process.env.GMEM_KERNEL ?? '7.3')
     .option('--accel <kind>', 'auto, kvm or tcg', 'auto')
     .addHelpText('after', examples)
@@ -52,7 +54,8 @@ async function runShell(options: ShellOptions, { progress, signal }: CliContext)
         accelerator: accel,
         runDir: folder.path,
         onEvent: (event) => {
-          if (event.type === 'accelerator') progress.note(`${kernel.id} (${kernel.release}) on ${event.accel}: ${event.why}`)
+          if (event.type === 'accelerator')
+            progress.note(`${kernel.id} (${kernel.release}) on ${event.accel}: ${event.why}`)
           if (event.type === 'note') progress.warn(event.text)
           if (event.type === 'progress') progress.phase(event.text)
         },
@@ -69,7 +72,10 @@ async function runShell(options: ShellOptions, { progress, signal }: CliContext)
         write: (data) => void stdout.write(data),
       },
     )
-    if (how === 'ended') throw new GmemError('the VM ended', { hint: 'Its kernel may have died; run with -k and a debug flavour to see more.' })
+    if (how === 'ended')
+      throw new GmemError('the VM ended', {
+        hint: 'Its kernel may have died; run with -k and a debug flavour to see more.',
+      })
   } finally {
     if (stdin.isTTY) stdin.setRawMode(false)
     stdin.destroy()

@@ -55,11 +55,11 @@ export async function prepareTree(
   patches: readonly Patch[],
   options: PrepareOptions,
 ): Promise<{ kconfigChanged: boolean }> {
-  const changed: string[] = []
-  if (source.kind === 'tree')
-    changed.push(...(await syncTree(tree, source.path, source.listing.files, options)))
-  if (patches.length > 0 || tree.state.patched.length > 0) {
-    const before = tree.state.patched
+  const changed =
+    source.kind === 'tree' ? await syncTree(tree, source.path, source.listing.files, options) : []
+  // A file that patches changed at some time is synced into its pristine copy, from where the overlay installs it.
+  const before = [...tree.state.patched, ...changed.filter((path) => isKept(tree, path))]
+  if (patches.length > 0 || before.length > 0) {
     const touched = patches.flatMap((patch) => patch.touches)
     // Should this be interrupted half way, the next build knows which files to look at.
     tree.state.patched = [...new Set([...before, ...touched])]

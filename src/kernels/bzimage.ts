@@ -20,7 +20,8 @@ export class BzImageError extends Error {
 
 /**
  * The kernel release (`7.3.4-gmem`, what `uname -r` says) that a bzImage holds, read from its setup header.
- * Throws BzImageError where the file cannot be read, is no bzImage (no "HdrS" at 0x202), or has no 64-bit entry.
+ * Throws BzImageError where the file cannot be read, is no bzImage (no "HdrS" at 0x202), or has no 64-bit
+ * entry.
  */
 export async function readBzImageRelease(path: string): Promise<string> {
   const file = await openImage(path)

@@ -78,15 +78,7 @@ function stagePristine(tree: OverlayTree, path: string, stage: string): void {
 
 async function applyPatch(patch: Patch, stage: string, signal?: AbortSignal): Promise<void> {
   // No fuzz: a hunk whose context differs may land in the wrong place, and the kernel would not be what was asked for.
-  const args = [
-    '-p1',
-    '--fuzz=0',
-    '--forward',
-    '--batch',
-    '--silent',
-    '--no-backup-if-mismatch',
-    '--reject-file=-',
-  ]
+  const args = ['-p1', '--fuzz=0', '--forward', '--batch', '--no-backup-if-mismatch', '--reject-file=-']
   const result = await execa('patch', [...args, '-i', patch.file], {
     cwd: stage,
     reject: false,
@@ -96,12 +88,26 @@ async function applyPatch(patch: Patch, stage: string, signal?: AbortSignal): Pr
     ...(signal ? { cancelSignal: signal } : {}),
   })
   if (!result.failed) return
-  if (result.exitCode !== 1) throw programError('patch', args, result)
-  const lines = result.all.split('\n').filter((line) => /FAILED|can't find|ignored|malformed|Hunk/.test(line))
+  const isRefused = result.exitCode === 1 || /malformed|Only garbage/.test(result.all)
+  if (!isRefused) throw programError('patch', args, result)
+  const lines = refusals(result.all)
   throw new GmemError(`the patch ${patch.name} does not apply\n  ${lines.slice(0, 8).join('\n  ')}`, {
     exitCode: 125,
     hint: 'It was made for another version of the source, or needs a patch set applied before it.',
   })
+}
+
+/** What patch says of the hunks that it did not take, each with its file. */
+function refusals(output: string): string[] {
+  let file = ''
+  const lines: string[] = []
+  for (const line of output.split('\n')) {
+    file = /^(?:patching|checking) file (\S+)/.exec(line)?.[1] ?? file
+    if (/FAILED at|Reversed|can't find file|malformed|Only garbage|No file to patch/.test(line)) {
+      lines.push(`${file}: ${line.replace('  Skipping patch.', '')}`)
+    }
+  }
+  return lines
 }
 
 /** Puts the wanted content (none: the file goes) in place; false when it was there already. */

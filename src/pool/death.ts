@@ -1,58 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFile } from 'node:fs/promises'
 import type { MachineExit } from '../qemu/machine.js'
-import type { RecordedError, TestIdentity } from './protocol.js'
+import { ConsoleScanner, type Splat } from '../splats/index.js'
+import type { RecordedError } from './protocol.js'
 import type { Session } from './session.js'
 
 export type Death =
   | { readonly kind: 'exit'; readonly exit: MachineExit }
-  | { readonly kind: 'hang'; readonly what: string; readonly evidence: string }
+  | {
+      readonly kind: 'hang'
+      readonly what: string
+      /** What it printed when it was asked where it is. */
+      readonly evidence: string
+      /** Size of the console's file before it was asked. */
+      readonly consoleBytes: number
+    }
+
+/** What happened to a VM, as its test's failure. */
+export interface DeathReport {
+  readonly failure: 'death' | 'hang'
+  readonly error: RecordedError
+  /** What the kernel said on the console since the test had begun. */
+  readonly splats: readonly Splat[]
+}
 
 /** How much of the console's end goes into the error: a panic with its registers and trace. */
 const CONSOLE_LINES_MAX = 60
 
-/** What happened to a VM, as the error of the test that ran: the kind, then the console's end. */
-export async function describeDeath(
-  session: Session,
-  death: Death,
-  test: TestIdentity | null,
-): Promise<RecordedError> {
-  const console = await consoleEnd(session.machine.consoleFile)
-  const during = test === null ? 'while no test ran' : `during "${test.name}"`
+/** What happened to a VM. `when`: in relation to the test that it is blamed on, `during "a page is kept"`. */
+export async function describeDeath(session: Session, death: Death, when: string): Promise<DeathReport> {
+  const { consoleFile } = session.machine
+  const bytes = await readFile(consoleFile).catch(() => Buffer.alloc(0))
+  const scanner = new ConsoleScanner({ restored: session.restored })
+  scanner.push(bytes.subarray(session.consoleMark, death.kind === 'hang' ? death.consoleBytes : undefined))
+  const splats = scanner.finish()
+  const end = bytes.toString().replaceAll('\r', '').trimEnd().split('\n').slice(-CONSOLE_LINES_MAX).join('\n')
   if (death.kind === 'hang') {
-    const message = `the guest hung ${during}: ${death.what}\n\n${death.evidence || console}\n\nconsole: ${session.machine.consoleFile}`
-    return { name: 'GuestHang', message, stack: `GuestHang: ${death.what}` }
+    const head = `the guest hung ${when}: ${death.what}`
+    const message = `${head}\n\n${death.evidence || end}\n\nconsole: ${consoleFile}`
+    return { failure: 'hang', splats, error: { name: 'GuestHang', message, stack: `GuestHang: ${head}` } }
   }
-  const how = reasonFromConsole(console) ?? describeExit(death.exit)
-  const message = `the guest kernel died ${during}: ${how}\n\n${console}\n\nconsole: ${session.machine.consoleFile}`
-  return { name: 'GuestDied', message, stack: `GuestDied: ${how}` }
+  const [who, how] = causeOf(death.exit, splats, bytes.subarray(session.consoleMark).toString())
+  const head = `${who} ${when}: ${how}`
+  const message = `${head}\n\n${end}\n\nconsole: ${consoleFile}`
+  return { failure: 'death', splats, error: { name: 'GuestDied', message, stack: `GuestDied: ${head}` } }
 }
 
-function describeExit(exit: MachineExit): string {
+/** Who died, and how. A dead worker or a killed QEMU does not mean that the kernel is bad, and must not be read so. */
+function causeOf(exit: MachineExit, splats: readonly Splat[], console: string): [who: string, how: string] {
+  const kernelDied = 'the guest kernel died'
+  const fatal = splats.find((splat) => splat.fatal)
+  if (fatal) return [kernelDied, fatal.title]
+  const panic = /Kernel panic - not syncing: (.*)/.exec(console)
+  if (panic?.[1]) return [kernelDied, `kernel panic: ${panic[1].trim()}`]
+  const worker = /gmem-init: worker (exited.*|killed.*)/.exec(console)?.[1]?.trim()
+  if (worker !== undefined) {
+    const oom = splats.find(({ kind }) => kind === 'OOM')
+    return ['the test worker died', oom && worker.includes('SIGKILL') ? `${worker}: ${oom.title}` : worker]
+  }
   switch (exit.reason) {
     case 'panic':
-      return 'kernel panic'
+      return [kernelDied, 'kernel panic']
     case 'reset':
-      return 'unexpected reset: a triple fault or a reboot that nobody asked for'
+      return [kernelDied, 'unexpected reset: a triple fault, or a reboot that nobody asked for']
     case 'shutdown':
-      return 'it powered off'
+      return ['the VM ended', 'it powered off']
     case 'killed':
-      return `QEMU was killed by ${exit.signal ?? 'a signal'}`
+      return ['the VM ended', `QEMU was killed by ${exit.signal ?? 'a signal'} from outside`]
     case 'error':
-      return `QEMU failed with exit code ${exit.exitCode ?? '?'}: ${exit.stderrTail.trim()}`
+      return ['the VM ended', `QEMU failed with exit code ${exit.exitCode ?? '?'}: ${exit.stderrTail.trim()}`]
   }
-}
-
-/** The console's own word for it, where it has one. */
-function reasonFromConsole(text: string): string | null {
-  const panic = /Kernel panic - not syncing: (.*)/.exec(text)
-  if (panic?.[1]) return `kernel panic: ${panic[1].trim()}`
-  const worker = /gmem-init: (worker (?:exited|killed).*)/.exec(text)
-  return worker?.[1] ? worker[1].trim() : null
-}
-
-async function consoleEnd(file: string): Promise<string> {
-  const text = await readFile(file, 'utf8').catch(() => '')
-  const lines = text.replaceAll('\r', '').trimEnd().split('\n')
-  return lines.slice(-CONSOLE_LINES_MAX).join('\n')
 }

@@ -5,7 +5,17 @@ import { cacheRoot, projectRoot } from '../paths.js'
 import { buildInitramfs, type Initramfs } from '../qemu/initramfs.js'
 
 /** Parts of dist/ that run in the guest; the rest stays on the host. */
-const GUEST_PARTS = ['abi', 'binding', 'channel', 'kvm', 'pool/guest', 'pool/protocol.js', 'splats', 'testing', 'units.js']
+const GUEST_PARTS = [
+  'abi',
+  'binding',
+  'channel',
+  'kvm',
+  'pool/guest',
+  'pool/protocol.js',
+  'splats',
+  'testing',
+  'units.js',
+]
 
 /** The initramfs with the worker for a kernel: this project's compiled code, the addon, vitest and the host's own Node. */
 export async function guestInitramfs(

@@ -1,33 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
+import { GuestClock } from './guest-clock.js'
 import type { TestIdentity } from './protocol.js'
 import type { Session } from './session.js'
 
 /** How often the watch looks, in ms. */
 const LOOK_MS = 500
-/** A guest whose event loop says nothing for this long, in ms on a machine at full speed, hangs. */
+/** A guest whose event loop says nothing for this long hangs, in ms of its own time at full speed, ... */
 const SILENCE_MS = 20_000
-/** What a test gets beyond its own time limit before the VM is given up: vitest's own timeout should come first. */
-const GRACE_MS = 5_000
+/** ... and on a slow one: a single system call that takes longer is a finding on any machine. */
+const SILENCE_MS_MAX = 35_000
+/** What a test gets beyond its limit (stretched by the guest): there it ends by itself, and joins its vCPUs. */
+const GRACE_MS = 20_000
 
 /**
- * Sees from outside what the guest cannot tell: an event loop stuck in the kernel, a test that outlives its time
- * limit (already stretched by the guest), a guest that answers nobody. Its own limits are stretched by `slowdown`.
+ * Sees from outside what the guest cannot tell: an event loop stuck in the kernel, a test that outlives its time limit, a guest that
+ * answers nobody. All times are the guest's own (see GuestClock), so that a busy host is no hang.
  */
 export class HangWatch {
   readonly #timer: NodeJS.Timeout
+  readonly #clock: GuestClock
+  readonly #silenceMs: number
+  #heard: number
+  #heardAtMs = 0
   #test: { identity: TestIdentity; sinceMs: number } | null = null
 
+  /** `silenceMs`: instead of what is usual for a guest that is `slowdown` times slower than the host. */
   constructor(
     readonly session: Session,
-    readonly slowdown: number,
+    limits: { readonly slowdown: number; readonly silenceMs?: number | undefined },
     readonly onHang: (what: string) => void,
   ) {
+    this.#clock = new GuestClock(session.machine.pid)
+    this.#silenceMs = limits.silenceMs ?? Math.min(SILENCE_MS * limits.slowdown, SILENCE_MS_MAX)
+    this.#heard = session.chunksHeard
     this.#timer = setInterval(() => this.#look(), LOOK_MS)
     this.#timer.unref()
   }
 
   testStarted(identity: TestIdentity): void {
-    this.#test = { identity, sinceMs: performance.now() }
+    this.#test = { identity, sinceMs: this.#clock.tick() }
   }
 
   testEnded(): void {
@@ -39,14 +50,18 @@ export class HangWatch {
   }
 
   #look(): void {
-    const now = performance.now()
-    const silentMs = now - this.session.lastHeardMs
+    const nowMs = this.#clock.tick()
+    if (this.#heard !== this.session.chunksHeard) this.#heardAtMs = nowMs
+    this.#heard = this.session.chunksHeard
     if (this.#test !== null) {
-      const limitMs = this.#test.identity.timeoutMs + GRACE_MS * this.slowdown
-      const ranMs = now - this.#test.sinceMs
-      if (ranMs > limitMs) return this.#report(`the test still ran after ${seconds(ranMs)} (its limit is ${seconds(limitMs)})`)
+      const ranMs = nowMs - this.#test.sinceMs
+      const { timeoutMs } = this.#test.identity
+      if (ranMs > timeoutMs + GRACE_MS) {
+        return this.#report(`the test still ran after ${seconds(ranMs)} (its limit is ${seconds(timeoutMs)})`)
+      }
     }
-    if (silentMs > SILENCE_MS * this.slowdown) this.#report(`no sign of life for ${seconds(silentMs)}`)
+    const silentMs = nowMs - this.#heardAtMs
+    if (silentMs > this.#silenceMs) this.#report(`no sign of life for ${seconds(silentMs)}`)
   }
 
   #report(what: string): void {

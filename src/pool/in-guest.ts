@@ -22,7 +22,10 @@ export interface ShellTerminal {
 }
 
 /** Connects a terminal with a Node prompt in a VM of a kernel; resolves when the prompt is left or the VM ends. */
-export async function shellInGuest(options: KernelPoolOptions, terminal: ShellTerminal): Promise<'left' | 'ended'> {
+export async function shellInGuest(
+  options: KernelPoolOptions,
+  terminal: ShellTerminal,
+): Promise<'left' | 'ended'> {
   return await withSession(options, async (session) => {
     return await new Promise((resolve) => {
       session.on('message', (message) => {
@@ -30,7 +33,8 @@ export async function shellInGuest(options: KernelPoolOptions, terminal: ShellTe
         if (message.type === 'shell-exit') resolve('left')
       })
       session.on('exit', () => resolve('ended'))
-      const send = (data: string): void => session.send({ type: 'shell-input', data, columns: terminal.columns })
+      const send = (data: string): void =>
+        session.send({ type: 'shell-input', data, columns: terminal.columns })
       terminal.onInput(send)
       send('')
     })

@@ -4,8 +4,8 @@ import { KernelPoolWorker } from './kernel-worker.js'
 import type { KernelPoolOptions } from './options.js'
 import { SessionSource } from './source.js'
 
+export { probeInGuest, type ShellTerminal, shellInGuest } from './in-guest.js'
 export type { KernelPoolOptions, PoolEvent } from './options.js'
-export { probeInGuest, shellInGuest, type ShellTerminal } from './in-guest.js'
 
 /** A vitest pool whose workers are VMs of one kernel. */
 export interface KernelPool {

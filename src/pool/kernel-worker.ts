@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { PoolWorker, WorkerRequest } from 'vitest/node'
 import type { MachineExit } from '../qemu/machine.js'
-import { describeDeath, type Death } from './death.js'
-import { collectHangEvidence } from './hang-evidence.js'
+import { type Death, describeDeath } from './death.js'
 import { HangWatch } from './hang.js'
+import { collectHangEvidence } from './hang-evidence.js'
 import { Ledger } from './ledger.js'
 import type { GuestMessage } from './protocol.js'
-import type { SessionSource } from './source.js'
 import type { Session } from './session.js'
+import type { SessionSource } from './source.js'
 
 /** A file whose tests keep killing the kernel gets this many fresh VMs, so that a run always ends. */
 const VMS_PER_FILE_MAX = 64
@@ -82,7 +82,10 @@ export class KernelPoolWorker implements PoolWorker {
     session.on('message', (message) => this.#receive(session, message))
     session.on('exit', (exit) => this.#onExit(session, exit))
     this.#hang?.close()
-    this.#hang = new HangWatch(session, this.source.slowdown, (what) => void this.#onHang(session, what))
+    this.#ledger.newVm()
+    const { slowdown, options } = this.source
+    const limits = { slowdown, silenceMs: options.silenceMs }
+    this.#hang = new HangWatch(session, limits, (what) => void this.#onHang(session, what))
     if (session.exit) this.#onExit(session, session.exit)
   }
 
@@ -93,6 +96,7 @@ export class KernelPoolWorker implements PoolWorker {
         this.#forward(message.message)
         break
       case 'test-start':
+        session.markConsole()
         this.#ledger.started(message.test)
         this.#hang?.testStarted(message.test)
         break
@@ -130,22 +134,24 @@ export class KernelPoolWorker implements PoolWorker {
   async #onHang(session: Session, what: string): Promise<void> {
     if (session !== this.#session || this.#stopped) return
     this.#session = null
+    const { consoleBytes } = session
     const evidence = await collectHangEvidence(session)
     await session.close()
-    await this.#mourn(session, { kind: 'hang', what, evidence })
+    await this.#mourn(session, { kind: 'hang', what, evidence, consoleBytes })
   }
 
   /** A VM has died: pin it on the test that ran, then go on in a fresh one. */
   async #mourn(session: Session, death: Death): Promise<void> {
-    const error = await describeDeath(session, death, this.#ledger.running)
-    const test = this.#ledger.running
+    const { suspect } = this.#ledger
+    const report = await describeDeath(session, death, suspect?.when ?? 'while no test ran')
+    const { error } = report
     this.source.options.onEvent?.({
       type: 'death',
       message: error.message,
       console: session.machine.consoleFile,
-      ...(test && { test: test.name }),
+      ...(suspect && { test: suspect.test.name }),
     })
-    if (this.#runRequest === null || !this.#ledger.blame(error)) {
+    if (this.#runRequest === null || !this.#ledger.blame(report)) {
       return this.#emit('error', Object.assign(new Error(error.message), { name: error.name }))
     }
     await this.#replace(session)
@@ -157,7 +163,10 @@ export class KernelPoolWorker implements PoolWorker {
     await old.close()
     if (this.#stopped) return
     if (this.#vms >= VMS_PER_FILE_MAX) {
-      return this.#emit('error', new Error(`gmem: ${this.#vms} VMs died in one test file; the rest of it did not run`))
+      return this.#emit(
+        'error',
+        new Error(`gmem: ${this.#vms} VMs died in one test file; the rest of it did not run`),
+      )
     }
     try {
       const session = await this.source.take()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Splat } from '../splats/index.js'
+import type { DeathReport } from './death.js'
 import type { LedgerEntry, RecordedError, TestIdentity, TestResult } from './protocol.js'
 
 /**
@@ -8,15 +9,24 @@ import type { LedgerEntry, RecordedError, TestIdentity, TestResult } from './pro
  */
 export class Ledger {
   readonly #entries = new Map<string, LedgerEntry>()
-  readonly #deaths = new Map<string, RecordedError[]>()
+  readonly #deaths = new Map<string, DeathReport[]>()
   #running: TestIdentity | null = null
+  #last: TestIdentity | null = null
+  #unexplained = 0
 
   /** `retries`: how often a test that killed the kernel runs again in a fresh VM (1 tells flaky from deterministic). */
   constructor(readonly retries: number) {}
 
-  /** The test that runs now, or null between tests. */
-  get running(): TestIdentity | null {
-    return this.#running
+  /** Whom a death now is blamed on: the test that runs, else the one that ended last; null where this VM has run none. */
+  get suspect(): { readonly test: TestIdentity; readonly when: string } | null {
+    if (this.#running) return { test: this.#running, when: `during "${this.#running.name}"` }
+    return this.#last && { test: this.#last, when: `right after "${this.#last.name}"` }
+  }
+
+  /** A fresh VM takes over: nothing has run in it. */
+  newVm(): void {
+    this.#running = null
+    this.#last = null
   }
 
   started(test: TestIdentity): void {
@@ -25,21 +35,29 @@ export class Ledger {
 
   finished(test: TestIdentity, result: TestResult): void {
     this.#entries.set(test.id, { kind: 'finished', result })
+    this.#last = test
     if (this.#running?.id === test.id) this.#running = null
   }
 
-  /** Books a death on the running test. Returns false where none ran: then there is nobody to blame. */
-  blame(error: RecordedError): boolean {
-    const test = this.#running
-    if (test === null) return false
-    this.#running = null
-    const deaths = [...(this.#deaths.get(test.id) ?? []), error]
-    this.#deaths.set(test.id, deaths)
+  /**
+   * Books a death on the suspect, who runs again if it may. Without one the file itself (an import, a hook) gets as many retries;
+   * returns false where it has had them.
+   */
+  blame(death: DeathReport): boolean {
+    const { suspect } = this
+    if (suspect === null) {
+      this.#unexplained += 1
+      return this.#unexplained <= this.retries
+    }
+    const { id } = suspect.test
+    const deaths = [...(this.#deaths.get(id) ?? []), death]
+    this.#deaths.set(id, deaths)
+    const meta = { failure: death.failure, splats: [...death.splats] }
     this.#entries.set(
-      test.id,
+      id,
       deaths.length <= this.retries
-        ? { kind: 'retry', earlier: error }
-        : { kind: 'finished', result: { status: 'fail', durationMs: 0, error: verdict(deaths) } },
+        ? { kind: 'retry', earlier: death.error, meta }
+        : { kind: 'finished', result: { status: 'fail', durationMs: 0, error: verdict(deaths), meta } },
     )
     return true
   }
@@ -52,10 +70,10 @@ export class Ledger {
     this.#entries.set(testId, { kind: 'finished', result: { ...result, status: 'fail', error, meta } })
   }
 
-  /** Starts over: the file is run anew. */
+  /** Nothing is known any more: all tests run again. */
   forget(): void {
     this.#entries.clear()
-    this.#running = null
+    this.#deaths.clear()
   }
 
   entries(): (readonly [string, LedgerEntry])[] {
@@ -63,14 +81,18 @@ export class Ledger {
   }
 }
 
-function verdict(deaths: readonly RecordedError[]): RecordedError {
-  const [first] = deaths
+function verdict(deaths: readonly DeathReport[]): RecordedError {
+  const [first, ...others] = deaths.map(({ error }) => error)
   if (first === undefined) throw new Error('a verdict needs a death')
-  if (deaths.length === 1) return first
-  const same = deaths.every((death) => death.stack === first.stack)
-  const again = same ? '' : `\n\nIn a fresh VM: ${deaths.at(-1)?.message ?? ''}`
-  return {
-    ...first,
-    message: `${first.message}${again}\n\nDeterministic: ${deaths.length} of ${deaths.length} fresh VMs ended so.`,
-  }
+  if (others.length === 0) return first
+  const other = others.find((error) => kindOf(error) !== kindOf(first))
+  const again = other
+    ? `In a fresh VM it ended otherwise: ${other.message}`
+    : `Deterministic: the same in ${deaths.length} of ${deaths.length} fresh VMs.`
+  return { ...first, message: `${first.message}\n\n${again}` }
+}
+
+/** Times and counts differ from one hang to the next. */
+function kindOf({ stack = '' }: RecordedError): string {
+  return stack.replace(/\d+/g, '#')
 }

@@ -19,6 +19,8 @@ export interface KernelPoolOptions {
   readonly retries?: number
   /** Time limits are multiplied by this; measured when the VM comes up where absent. */
   readonly slowdown?: number
+  /** How long a guest may say nothing, in ms of its own time; 20 s to 35 s, by its slowdown, where absent. */
+  readonly silenceMs?: number
   /** Environment of the worker in the guest. */
   readonly env?: Readonly<Record<string, string>>
   /** Files and folders that the guest gets besides the worker, at the same absolute paths. */

@@ -19,7 +19,11 @@ export type HostMessage =
       readonly env: Readonly<Record<string, string>>
     }
   /** What is already known of the file that the next `run` is about. */
-  | { readonly type: 'ledger'; readonly policy: TroublePolicy; readonly entries: readonly (readonly [string, LedgerEntry])[] }
+  | {
+      readonly type: 'ledger'
+      readonly policy: TroublePolicy
+      readonly entries: readonly (readonly [string, LedgerEntry])[]
+    }
   | { readonly type: 'vitest'; readonly message: unknown }
   /** Keystrokes for `gmem shell`; the first one starts the prompt. */
   | { readonly type: 'shell-input'; readonly data: string; readonly columns: number }
@@ -32,7 +36,12 @@ export type GuestMessage =
   | { readonly type: 'awake'; readonly release: string; readonly slowdown: number }
   | { readonly type: 'vitest'; readonly message: unknown }
   | { readonly type: 'test-start'; readonly test: TestIdentity }
-  | { readonly type: 'test-end'; readonly test: TestIdentity; readonly result: TestResult; readonly replaceVm: boolean }
+  | {
+      readonly type: 'test-end'
+      readonly test: TestIdentity
+      readonly result: TestResult
+      readonly replaceVm: boolean
+    }
   /** The kernel complained outside a test's window; the test that it belongs to has its result already. */
   | {
       readonly type: 'late-splat'
@@ -63,7 +72,11 @@ export interface TestIdentity {
 /** What a fresh VM is told about a test: its result, or that an earlier attempt killed the kernel. */
 export type LedgerEntry =
   | { readonly kind: 'finished'; readonly result: TestResult }
-  | { readonly kind: 'retry'; readonly earlier: RecordedError }
+  | {
+      readonly kind: 'retry'
+      readonly earlier: RecordedError
+      readonly meta: NonNullable<TestResult['meta']>
+    }
 
 export interface TroublePolicy {
   /** `fail`: a splat fails its test; `warn`: it is only shown; `off`: the log is not read. */

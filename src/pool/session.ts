@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
+import { statSync } from 'node:fs'
 import { encodeFrame, FrameDecoder } from '../channel/frames.js'
 import { InfrastructureError } from '../qemu/errors.js'
 import type { Machine, MachineExit } from '../qemu/machine.js'
@@ -9,8 +10,10 @@ import type { GuestMessage, HostMessage } from './protocol.js'
 /** One VM and the conversation with the worker in it. Emits `message` (GuestMessage) and `exit` (MachineExit). */
 export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [MachineExit] }> {
   readonly #decoder = new FrameDecoder()
-  /** When the guest last said anything, in ms of `performance.now()`. */
-  lastHeardMs = performance.now()
+  /** Counts what comes from the guest: it lives as long as this changes. */
+  chunksHeard = 0
+  /** Where the console's file stood when the last test began, in bytes. */
+  consoleMark = 0
   #exit: MachineExit | null = null
 
   constructor(
@@ -41,7 +44,10 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
    * The next message of a type. Rejects with InfrastructureError when the VM ends first or after `limitMs`: what the
    * console said last is in the message.
    */
-  async next<T extends GuestMessage['type']>(type: T, limitMs: number): Promise<Extract<GuestMessage, { type: T }>> {
+  async next<T extends GuestMessage['type']>(
+    type: T,
+    limitMs: number,
+  ): Promise<Extract<GuestMessage, { type: T }>> {
     return await new Promise((resolve, reject) => {
       const finish = (settle: () => void): void => {
         clearTimeout(timer)
@@ -68,7 +74,11 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
    * Gives a VM its own randomness, time and environment: copies of one saved VM are otherwise twins. Resolves to what the
    * guest says of itself.
    */
-  async wake(env: Readonly<Record<string, string>>, hostCalibrationMs: number, limitMs: number): Promise<Extract<GuestMessage, { type: 'awake' }>> {
+  async wake(
+    env: Readonly<Record<string, string>>,
+    hostCalibrationMs: number,
+    limitMs: number,
+  ): Promise<Extract<GuestMessage, { type: 'awake' }>> {
     const awake = this.next('awake', limitMs)
     this.send({
       type: 'wake',
@@ -80,12 +90,22 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
     return await awake
   }
 
+  /** What the console gets from here on belongs to the test that begins now. */
+  markConsole(): void {
+    this.consoleMark = this.consoleBytes
+  }
+
+  /** What the console has got so far. */
+  get consoleBytes(): number {
+    return statSync(this.machine.consoleFile, { throwIfNoEntry: false })?.size ?? 0
+  }
+
   async close(): Promise<void> {
     await this.machine.kill()
   }
 
   #receive(chunk: Buffer): void {
-    this.lastHeardMs = performance.now()
+    this.chunksHeard += 1
     let messages: unknown[]
     try {
       messages = this.#decoder.push(chunk)

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { interruptedError } from '../errors.js'
+import { cacheRoot } from '../paths.js'
 import type { Accelerator } from '../qemu/accelerator.js'
 import { chooseAccelerator } from '../qemu/choose-accelerator.js'
 import { SavedVmError } from '../qemu/errors.js'
 import type { Initramfs } from '../qemu/initramfs.js'
 import { type MachineOptions, type SavedState, startMachine } from '../qemu/machine.js'
-import { cacheRoot } from '../paths.js'
 import { discardSaved, ensureSaved } from '../qemu/saved.js'
-import { guestInitramfs } from './guest-files.js'
 import { calibrate } from './guest/calibrate.js'
+import { guestInitramfs } from './guest-files.js'
 import type { KernelPoolOptions, PoolEvent } from './options.js'
 import type { TroublePolicy } from './protocol.js'
 import { Session } from './session.js'
-
 
 /** A cold boot of a debug kernel under emulation, in ms; nothing legitimate takes longer. */
 const BOOT_MS_MAX = 300_000
@@ -30,7 +30,7 @@ interface Ground {
 
 /**
  * Where the VMs of one kernel come from: prepared once (accelerator, initramfs, saved VM), then one for each taker, as fresh as
- * the saved one. One VM is always in the making, so that a test file seldom waits.
+ * the saved one.
  */
 export class SessionSource {
   readonly policy: TroublePolicy
@@ -38,12 +38,18 @@ export class SessionSource {
   slowdown: number
   #ground: Promise<Ground> | null = null
   #standby: Promise<Session> | null = null
+  /** VMs that nobody has taken yet: `close` ends them, whatever they are at. */
+  readonly #pending = new Set<Session>()
+  readonly #abort = new AbortController()
   #count = 0
-  #closed = false
 
   constructor(readonly options: KernelPoolOptions) {
     this.slowdown = options.slowdown ?? SLOWDOWN_UNMEASURED
-    this.policy = { splats: options.splats ?? 'fail', allow: options.allow ?? '', leaks: (options.leaks ?? true) ? 'quick' : 'off' }
+    this.policy = {
+      splats: options.splats ?? 'fail',
+      allow: options.allow ?? '',
+      leaks: (options.leaks ?? true) ? 'quick' : 'off',
+    }
   }
 
   /** Starts preparing; errors are kept for `take`. */
@@ -54,30 +60,28 @@ export class SessionSource {
 
   /** A VM whose worker is awake and has run nothing. Throws InfrastructureError where there can be none. */
   async take(): Promise<Session> {
-    const startedMs = performance.now()
-    const pending = this.#standby ?? this.#make()
+    const making = this.#standby ?? this.#make()
     this.#standby = null
-    const session = await pending
+    const session = await making
+    this.#pending.delete(session)
+    return session
+  }
+
+  /** Ends every VM that nobody has taken, also one that is still booting or being saved. */
+  async close(): Promise<void> {
+    this.#abort.abort(interruptedError())
+    this.#standby = null
+    await Promise.all([...this.#pending].map((session) => session.close()))
+  }
+
+  async #make(): Promise<Session> {
+    const startedMs = performance.now()
+    const session = await this.#start()
     this.#emit({ type: 'booted', ms: Math.round(performance.now() - startedMs), restored: session.restored })
     return session
   }
 
-  /** Prepares the VM after this one, while tests run. */
-  replenish(): void {
-    if (!this.#closed) this.warmUp()
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true
-    const standby = this.#standby
-    this.#standby = null
-    await standby?.then(
-      (session) => session.close(),
-      () => {},
-    )
-  }
-
-  async #make(): Promise<Session> {
+  async #start(): Promise<Session> {
     this.#ground ??= this.#prepare()
     const ground = await this.#ground
     if (ground.saved !== null) {
@@ -116,7 +120,9 @@ export class SessionSource {
         cacheDir: cacheRoot(),
         initramfs: ground.initramfs,
         consoleFile: join(this.options.runDir, `console-${this.options.kernel.id}-saved.log`),
-        boot: async (machine) => void (await new Session(machine, false).next('hello', BOOT_MS_MAX)),
+        boot: async (machine) =>
+          void (await this.#track(new Session(machine, false)).next('hello', BOOT_MS_MAX)),
+        signal: this.#abort.signal,
         progress: (text) => this.#emit({ type: 'progress', text }),
       })
     } catch (error) {
@@ -127,7 +133,8 @@ export class SessionSource {
   }
 
   async #restore(ground: Ground, saved: SavedState): Promise<Session> {
-    const session = new Session(await startMachine({ ...this.#machineOptions(ground), restoreFrom: saved }), true)
+    const machine = await startMachine({ ...this.#machineOptions(ground), restoreFrom: saved })
+    const session = this.#track(new Session(machine, true))
     try {
       await this.#wake(session, WAKE_MS_MAX)
       return session
@@ -139,7 +146,7 @@ export class SessionSource {
   }
 
   async #boot(ground: Ground): Promise<Session> {
-    const session = new Session(await startMachine(this.#machineOptions(ground)), false)
+    const session = this.#track(new Session(await startMachine(this.#machineOptions(ground)), false))
     try {
       await session.next('hello', BOOT_MS_MAX)
       await this.#wake(session, BOOT_MS_MAX)
@@ -154,6 +161,13 @@ export class SessionSource {
     const given = this.options.slowdown === undefined ? {} : { GMEM_SLOWDOWN: String(this.options.slowdown) }
     const { slowdown } = await session.wake({ ...this.options.env, ...given }, hostCalibrationMs(), limitMs)
     this.slowdown = slowdown
+  }
+
+  #track(session: Session): Session {
+    this.#pending.add(session)
+    session.once('exit', () => this.#pending.delete(session))
+    if (this.#abort.signal.aborted) void session.close()
+    return session
   }
 
   #machineOptions(ground: Pick<Ground, 'accelerator' | 'initramfs'>): MachineOptions {

@@ -21,8 +21,9 @@ export type AcceleratorRequest = 'auto' | 'kvm' | 'tcg'
 const MACHINE_OPTIONS = 'smm=off,vmport=off'
 
 /**
- * Full emulation: slow, works everywhere, and has AMD SVM with nested paging. Without 5-level page tables, whose extra level only costs time.
- * `tscKhz`: the host's time-stamp counter, which the guest sees; null lets its kernel calibrate.
+ * Full emulation: slow, works everywhere, and has AMD SVM with nested paging. Without 5-level page tables,
+ * whose extra level only costs time. `tscKhz`: the host's time-stamp counter, which the guest sees; null lets
+ * its kernel calibrate.
  */
 export function tcgAccelerator(why: string, tscKhz: number | null = null): Accelerator {
   return {

@@ -12,7 +12,10 @@ export const QMP_FD = 3
 export const CHANNEL_FD = 4
 export const SYSRQ_FD = 5
 
-/** Where a VM's RAM lives. `share: true` writes it to the file (the one that is being saved); false copies on write. */
+/**
+ * Where a VM's RAM lives. `share: true` writes it to the file (the one that is being saved); false copies on
+ * write.
+ */
 export interface RamFile {
   readonly path: string
   readonly share: boolean
@@ -37,8 +40,8 @@ export interface MachineArguments {
 }
 
 /**
- * QEMU's arguments. Two machines whose calls differ in `initrd`, `consoleFile`, `ramFile` and `incoming` alone have the same
- * hardware, so that the one can go on where the other was saved.
+ * QEMU's arguments. Two machines whose calls differ in `initrd`, `consoleFile`, `ramFile` and `incoming`
+ * alone have the same hardware, so that the one can go on where the other was saved.
  */
 export function qemuArguments(machine: MachineArguments): string[] {
   const ramBackend =
@@ -76,8 +79,9 @@ export function qemuArguments(machine: MachineArguments): string[] {
 }
 
 /**
- * The kernel's command line. The console shows warnings and worse (a WARNING's and an oops' every line is at that level), everything
- * else stays in the log buffer. The rest shortens the boot under emulation or makes addresses in a splat those of vmlinux.
+ * The kernel's command line. The console shows warnings and worse (a WARNING's and an oops' every line is at
+ * that level), everything else stays in the log buffer. The rest shortens the boot under emulation or makes
+ * addresses in a splat those of vmlinux.
  */
 export function kernelCommandLine(...extra: readonly string[]): string {
   const parts = [
@@ -86,6 +90,10 @@ export function kernelCommandLine(...extra: readonly string[]): string {
     'printk.devkmsg=on',
     // Reboot at once on a panic: with -no-reboot QEMU then exits, and the host knows.
     'panic=-1',
+    // An oops kills the thread that it hits, and leaves a worker that neither works nor ends: no ground for anything.
+    'oops=panic',
+    // The last resort for a guest that hangs: QEMU sends the NMI.
+    'unknown_nmi_panic',
     'nokaslr',
     'mitigations=off',
     'random.trust_cpu=on',

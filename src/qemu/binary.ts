@@ -8,17 +8,23 @@ import { InfrastructureError } from './errors.js'
 export interface QemuBinary {
   /** Absolute path. */
   readonly path: string
-  /** `7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)`: the whole version, because a saved VM belongs to exactly one build of QEMU. */
+  /**
+   * `7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)`: the whole version, because a saved VM belongs to exactly one
+   * build of QEMU.
+   */
   readonly version: string
-  /** qboot, which comes with QEMU and is ready 0.3 s sooner than SeaBIOS under emulation; null where it was not installed. */
+  /**
+   * qboot, which comes with QEMU and is ready 0.3 s sooner than SeaBIOS under emulation; null where it was
+   * not installed.
+   */
   readonly firmware: string | null
 }
 
 const found = new Map<string, Promise<QemuBinary>>()
 
 /**
- * Finds qemu-system-x86_64 in PATH, or where GMEM_QEMU says. Throws InfrastructureError where it is missing or does not start, with
- * what to install.
+ * Finds qemu-system-x86_64 in PATH, or where GMEM_QEMU says. Throws InfrastructureError where it is missing
+ * or does not start, with what to install.
  */
 export async function findQemu(env: NodeJS.ProcessEnv = process.env): Promise<QemuBinary> {
   const program = env.GMEM_QEMU ?? 'qemu-system-x86_64'

@@ -13,7 +13,10 @@ import { bootTrial, probeHostKvm } from './trial.js'
 export interface AcceleratorOptions {
   readonly request: AcceleratorRequest
   readonly cacheDir: string
-  /** The kernel that a trial boots; the same verdict then holds for every kernel on this host until it reboots. */
+  /**
+   * The kernel that a trial boots; the same verdict then holds for every kernel on this host until it
+   * reboots.
+   */
   readonly kernel: Pick<KernelImage, 'bzImage' | 'release' | 'modulesDir'>
   readonly progress?: (step: string) => void
 }
@@ -26,9 +29,9 @@ interface Verdict {
 }
 
 /**
- * The accelerator for this host, found by trying: KVM only where a guest's own KVM has run a VM (nested SVM or VMX), else TCG. The verdict
- * is remembered until the host reboots or gets another QEMU. Throws InfrastructureError where QEMU is missing, or where `kvm` is asked
- * for and /dev/kvm cannot be used at all.
+ * The accelerator for this host, found by trying: KVM only where a guest's own KVM has run a VM (nested SVM
+ * or VMX), else TCG. The verdict is remembered until the host reboots or gets another QEMU. Throws
+ * InfrastructureError where QEMU is missing, or where `kvm` is asked for and /dev/kvm cannot be used at all.
  */
 export async function chooseAccelerator(options: AcceleratorOptions): Promise<Accelerator> {
   if (options.request === 'tcg') return await emulation(options.cacheDir, 'TCG was asked for')

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The newc cpio format that the kernel unpacks as its initramfs (Documentation/driver-api/early-userspace/buffer-format.rst).
- * Written here so that device nodes need no root and the same input always gives the same bytes: owner 0, time 0, inode
- * numbers counted.
+ * The newc cpio format that the kernel unpacks as its initramfs
+ * (Documentation/driver-api/early-userspace/buffer-format.rst). Written here so that device nodes need no
+ * root and the same input always gives the same bytes: owner 0, time 0, inode numbers counted.
  */
 
 const ALIGNMENT = 4
@@ -25,9 +25,9 @@ export type CpioEntry =
   | { readonly type: 'file'; readonly path: string; readonly mode?: number; readonly data: Buffer }
 
 /**
- * The archive as pieces to be written one after the other (file contents are not copied). Parent directories that were not
- * named are added with mode 0755; entries are sorted by path, and a path that comes twice counts once, the last.
- * Throws TypeError for a relative path.
+ * The archive as pieces to be written one after the other (file contents are not copied). Parent directories
+ * that were not named are added with mode 0755; entries are sorted by path, and a path that comes twice
+ * counts once, the last. Throws TypeError for a relative path.
  */
 export function* writeCpio(entries: Iterable<CpioEntry>): Generator<Buffer> {
   const byPath = new Map<string, CpioEntry>()

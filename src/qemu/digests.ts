@@ -16,8 +16,8 @@ interface Remembered {
 }
 
 /**
- * SHA-256 of files. Node alone is 100 MB, and every run asks: digests of large files are remembered with the file's size, times and
- * inode in a small JSON file.
+ * SHA-256 of files. Node alone is 100 MB, and every run asks: digests of large files are remembered with the
+ * file's size, times and inode in a small JSON file.
  */
 export class FileDigests {
   readonly #memory: Map<string, Remembered>

@@ -5,8 +5,9 @@ import type { QmpEvent } from './qmp.js'
 /** How a VM ended. */
 export interface MachineExit {
   /**
-   * `shutdown`: the guest powered off. `panic`: its kernel panicked. `reset`: it rebooted without a panic (a triple fault, reboot(2)).
-   * `killed`: QEMU ended by a signal, ours or another's. `error`: QEMU failed by itself; `stderrTail` says why.
+   * `shutdown`: the guest powered off. `panic`: its kernel panicked. `reset`: it rebooted without a panic (a
+   * triple fault, reboot(2)). `killed`: QEMU ended by a signal, ours or another's. `error`: QEMU failed by
+   * itself; `stderrTail` says why.
    */
   readonly reason: 'shutdown' | 'panic' | 'reset' | 'killed' | 'error'
   /** QEMU's exit code, null where a signal ended it. */

@@ -6,14 +6,18 @@ import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { InfrastructureError } from './errors.js'
 
-/** Where the C sources of what runs beside Node in the guest are (and of one that measures the host). The same from src/qemu and from dist/qemu. */
+/**
+ * Where the C sources of what runs beside Node in the guest are (and of one that measures the host). The same
+ * from src/qemu and from dist/qemu.
+ */
 const GUEST_SOURCES = fileURLToPath(new URL('../../vm-images/guest/', import.meta.url))
 
 const CFLAGS = ['-D_GNU_SOURCE', '-std=gnu17', '-static', '-Os', '-s', '-Wall', '-Wextra', '-Werror']
 
 /**
- * Compiles `vm-images/guest/NAME.c` into a static program in the cache and returns its path; at once where the same source was compiled
- * before. Throws InfrastructureError where there is no C compiler, or no static libc.
+ * Compiles `vm-images/guest/NAME.c` into a static program in the cache and returns its path; at once where
+ * the same source was compiled before. Throws InfrastructureError where there is no C compiler, or no static
+ * libc.
  */
 export async function compileGuestProgram(name: 'init' | 'trial' | 'tsc', cacheDir: string): Promise<string> {
   const source = join(GUEST_SOURCES, `${name}.c`)

@@ -10,8 +10,8 @@ export interface Finding<T> {
 }
 
 /**
- * Something about this host that takes long to find out: from the cache, where it was found out since the host booted, else by `find`. `name`
- * is the question; `depends` is what else the answer depends on.
+ * Something about this host that takes long to find out: from the cache, where it was found out since the
+ * host booted, else by `find`. `name` is the question; `depends` is what else the answer depends on.
  */
 export async function rememberForHost<T>(
   cacheDir: string,

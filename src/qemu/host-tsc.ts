@@ -6,8 +6,9 @@ import { compileGuestProgram } from './guest-init.js'
 const CLOCKSOURCES = '/sys/devices/system/clocksource/clocksource0/available_clocksource'
 
 /**
- * The frequency of the host's time-stamp counter, in kHz; null where the host's own kernel does not trust that counter. Takes 50 ms and is
- * good to 1 kHz, whatever else runs. Throws InfrastructureError where there is no C compiler.
+ * The frequency of the host's time-stamp counter, in kHz; null where the host's own kernel does not trust
+ * that counter. Takes 50 ms and is good to 1 kHz, whatever else runs. Throws InfrastructureError where there
+ * is no C compiler.
  */
 export async function measureHostTsc(cacheDir: string): Promise<number | null> {
   const available = await readFile(CLOCKSOURCES, 'utf8').catch(() => '')

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -80,8 +80,9 @@ interface Member {
 }
 
 /**
- * The initramfs for a kernel: our PID 1, the programs with their libraries, files, packages and modules. Taken from the cache where the
- * same contents were packed before. Throws InfrastructureError where something that goes in is missing.
+ * The initramfs for a kernel: our PID 1, the programs with their libraries, files, packages and modules.
+ * Taken from the cache where the same contents were packed before. Throws InfrastructureError where something
+ * that goes in is missing.
  */
 export async function buildInitramfs(options: InitramfsOptions): Promise<Initramfs> {
   const folder = join(options.cacheDir, 'initramfs')
@@ -195,7 +196,8 @@ async function pack(members: readonly Member[], file: string): Promise<void> {
     { type: 'directory', path: '/tmp', mode: 0o1777 },
   ]
   for (const { path, mode, read } of members) entries.push({ type: 'file', path, mode, data: await read() })
-  const partial = `${file}.${process.pid}.partial`
+  // Two kernels of one process can want the same archive at once.
+  const partial = `${file}.${process.pid}-${randomUUID()}.partial`
   const output = await open(partial, 'w')
   try {
     for (const piece of writeCpio(entries)) await output.write(piece)

@@ -8,8 +8,9 @@ import { InfrastructureError } from './errors.js'
 const ELF_HEAD_BYTES = 4096
 
 /**
- * The dynamic loader and every shared library that the program or library at `path` needs, as absolute paths, by asking the program's
- * own loader (`LOADER --list`, what ldd does). Empty for a static program. Throws InfrastructureError where a library is missing.
+ * The dynamic loader and every shared library that the program or library at `path` needs, as absolute paths,
+ * by asking the program's own loader (`LOADER --list`, what ldd does). Empty for a static program. Throws
+ * InfrastructureError where a library is missing.
  */
 export async function sharedLibraries(path: string): Promise<string[]> {
   const head = await readHead(path)
@@ -49,7 +50,10 @@ async function readHead(path: string): Promise<Buffer> {
   }
 }
 
-/** Whether the first bytes of a file are those of a program that needs no loader (ET_EXEC without PT_INTERP), or of no ELF file. */
+/**
+ * Whether the first bytes of a file are those of a program that needs no loader (ET_EXEC without PT_INTERP),
+ * or of no ELF file.
+ */
 export function isStatic(elf: Buffer): boolean {
   const ET_EXEC = 2
   if (elf.toString('latin1', 0, 4) !== '\x7fELF' || elf.length < 64) return true

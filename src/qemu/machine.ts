@@ -19,7 +19,10 @@ export const DEFAULT_MEMORY: Bytes = gib(1)
 /** Processors of a VM where nothing else is asked for. */
 export const DEFAULT_CPUS = 2
 
-/** A saved VM on disk: QEMU's device state, and the RAM as a sparse file of its own that copies are mapped from. */
+/**
+ * A saved VM on disk: QEMU's device state, and the RAM as a sparse file of its own that copies are mapped
+ * from.
+ */
 export interface SavedState {
   readonly key: string
   /** The folder in the cache that holds the three files; deleted when a restore fails. */
@@ -48,7 +51,9 @@ export interface MachineOptions {
   readonly consoleFile: string
   /** Go on where a saved VM stopped, instead of booting. Everything else must be as it was then. */
   readonly restoreFrom?: SavedState
-  /** Keep RAM in this file, so that `save` has only the device state to write. For ensureSaved; see RamFile. */
+  /**
+   * Keep RAM in this file, so that `save` has only the device state to write. For ensureSaved; see RamFile.
+   */
   readonly ramFile?: RamFile
 }
 
@@ -64,22 +69,23 @@ export interface Machine {
   /** Resolves, never rejects, when QEMU has ended. */
   readonly exited: Promise<MachineExit>
   /**
-   * Has the guest's PID 1 write each key to /proc/sysrq-trigger (Documentation/admin-guide/sysrq.rst), whatever the worker does. Nothing
-   * tells whether it did: what it prints is on the console.
+   * Has the guest's PID 1 write each key to /proc/sysrq-trigger (Documentation/admin-guide/sysrq.rst),
+   * whatever the worker does. Nothing tells whether it did: what it prints is on the console.
    */
   sysrq(keys: string): void
   /** Ends the VM at once and waits for QEMU's end. Safe to call again. */
   kill(): Promise<void>
   /**
-   * Stops the VM for good and writes its device state to `file`; the RAM is in the `ramFile` that it was started with.
-   * Throws SavedVmError where that fails; then no file is left.
+   * Stops the VM for good and writes its device state to `file`; the RAM is in the `ramFile` that it was
+   * started with. Throws SavedVmError where that fails; then no file is left.
    */
   save(file: string, options?: { readonly signal?: AbortSignal }): Promise<void>
 }
 
 /**
- * Starts a VM and returns when QEMU's monitor answers (cold boot: the guest has just begun to boot) or, with `restoreFrom`, when the
- * guest runs again. Throws InfrastructureError where QEMU is missing or refuses to start, SavedVmError where the saved VM cannot be restored.
+ * Starts a VM and returns when QEMU's monitor answers (cold boot: the guest has just begun to boot) or, with
+ * `restoreFrom`, when the guest runs again. Throws InfrastructureError where QEMU is missing or refuses to
+ * start, SavedVmError where the saved VM cannot be restored.
  */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const qemu = await findQemu()

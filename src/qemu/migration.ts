@@ -5,8 +5,9 @@ import { SavedVmError } from './errors.js'
 import type { QmpClient } from './qmp.js'
 
 /**
- * RAM stays in its file, shared with QEMU, and is left out of the state stream: saving and restoring then take the same few milliseconds
- * whatever the VM's size. In QEMU since 4.0, under this name (qapi/migration.json).
+ * RAM stays in its file, shared with QEMU, and is left out of the state stream: saving and restoring then
+ * take the same few milliseconds whatever the VM's size. In QEMU since 4.0, under this name
+ * (qapi/migration.json).
  */
 const CAPABILITIES = [{ capability: 'x-ignore-shared', state: true }]
 
@@ -15,8 +16,8 @@ const RESTORE_LIMIT_MS = 60_000
 const POLL_MS = 2
 
 /**
- * Stops the VM and writes everything but its RAM to `file`, under another name until it is whole. Throws SavedVmError; then there is no
- * such file.
+ * Stops the VM and writes everything but its RAM to `file`, under another name until it is whole. Throws
+ * SavedVmError; then there is no such file.
  */
 export async function saveDeviceState(qmp: QmpClient, file: string, signal?: AbortSignal): Promise<void> {
   const partial = `${file}.${process.pid}.partial`
@@ -35,7 +36,10 @@ export async function saveDeviceState(qmp: QmpClient, file: string, signal?: Abo
   }
 }
 
-/** Reads a saved state into a VM that was started with `-incoming defer`, and sets it going. Throws QmpError or SavedVmError. */
+/**
+ * Reads a saved state into a VM that was started with `-incoming defer`, and sets it going. Throws QmpError
+ * or SavedVmError.
+ */
 export async function restoreInto(qmp: QmpClient, file: string): Promise<void> {
   await qmp.execute('migrate-set-capabilities', { capabilities: CAPABILITIES })
   await qmp.execute('migrate-incoming', { uri: `exec:cat ${quoted(file)}` })

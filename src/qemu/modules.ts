@@ -45,8 +45,8 @@ export async function readModuleIndex(modulesDir: string): Promise<ModuleIndex> 
 }
 
 /**
- * The load order for `wanted`: hard dependencies (modules.dep) and `pre:` soft dependencies first, `post:` ones after. A soft
- * dependency that does not exist is ignored, as modprobe does.
+ * The load order for `wanted`: hard dependencies (modules.dep) and `pre:` soft dependencies first, `post:`
+ * ones after. A soft dependency that does not exist is ignored, as modprobe does.
  */
 export function planModules(index: ModuleIndex, wanted: readonly string[]): ModulePlan {
   const dependencies = parseDep(index.dep)
@@ -74,7 +74,10 @@ export function planModules(index: ModuleIndex, wanted: readonly string[]): Modu
   }
 }
 
-/** The module's bytes, decompressed. Throws InfrastructureError where the tool for its compression is missing or fails. */
+/**
+ * The module's bytes, decompressed. Throws InfrastructureError where the tool for its compression is missing
+ * or fails.
+ */
 export async function readModule(modulesDir: string, path: string): Promise<Buffer> {
   const absolute = join(modulesDir, path)
   try {

@@ -3,7 +3,10 @@ import { readdir, readFile, realpath } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { InfrastructureError } from './errors.js'
 
-/** Of these packages the guest uses a part: vite is there for its module runner, and what vite itself needs stays out. */
+/**
+ * Of these packages the guest uses a part: vite is there for its module runner, and what vite itself needs
+ * stays out.
+ */
 const PARTIAL_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   vite: ['package.json', 'dist/node/module-runner.js'],
 }
@@ -23,8 +26,9 @@ interface PackageJson {
 }
 
 /**
- * Every file (absolute, sorted) of the named packages and of what they depend on, without types, source maps and documentation. Packages
- * are looked up as Node does, from the folder `from` upward. Throws InfrastructureError for a package that is not installed.
+ * Every file (absolute, sorted) of the named packages and of what they depend on, without types, source maps
+ * and documentation. Packages are looked up as Node does, from the folder `from` upward. Throws
+ * InfrastructureError for a package that is not installed.
  */
 export async function packageFiles(from: string, names: readonly string[]): Promise<string[]> {
   const folders = new Map<string, string>()
@@ -66,7 +70,10 @@ async function filesOf(folder: string, name: string): Promise<string[]> {
     .filter((path) => isNeeded(path.slice(folder.length + 1)))
 }
 
-/** Whether a file of a package (its path inside the package) is loaded at run time. A nested package is collected by itself. */
+/**
+ * Whether a file of a package (its path inside the package) is loaded at run time. A nested package is
+ * collected by itself.
+ */
 export function isNeeded(path: string): boolean {
   return !LEFT_OUT.test(path) && !path.startsWith('node_modules/')
 }

@@ -26,15 +26,19 @@ export interface ProcessEnd {
   readonly stderrTail: string
 }
 
-/** Processes that still run: an orderly end of gmem takes them along, where the kernel does not do it (no setpriv). */
+/**
+ * Processes that still run: an orderly end of gmem takes them along, where the kernel does not do it (no
+ * setpriv).
+ */
 const running = new Set<QemuProcess>()
 let cleansUp = false
 let warned = false
 
 /**
- * Starts QEMU with QMP on descriptor 3, the channel on 4 and sysrq keys on 5: all socket pairs, so that no socket file exists. It dies with this
- * process whatever kills it (PR_SET_PDEATHSIG through setpriv), and is in a session of its own: Ctrl-C reaches gmem alone,
- * which then ends its VMs in order. Throws InfrastructureError where it cannot be started.
+ * Starts QEMU with QMP on descriptor 3, the channel on 4 and sysrq keys on 5: all socket pairs, so that no
+ * socket file exists. It dies with this process whatever kills it (PR_SET_PDEATHSIG through setpriv), and is
+ * in a session of its own: Ctrl-C reaches gmem alone, which then ends its VMs in order. Throws
+ * InfrastructureError where it cannot be started.
  */
 export function spawnQemu(path: string, args: readonly string[]): QemuProcess {
   const [program, ...programArgs] = [...deathSignalWrapper(), path, ...args]

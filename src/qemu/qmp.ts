@@ -3,7 +3,9 @@ import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { QmpError } from './errors.js'
 
-/** An event of QEMU's machine protocol: `{ event: 'SHUTDOWN', data: { guest: true, reason: 'guest-reset' } }`. */
+/**
+ * An event of QEMU's machine protocol: `{ event: 'SHUTDOWN', data: { guest: true, reason: 'guest-reset' } }`.
+ */
 export interface QmpEvent {
   readonly event: string
   readonly data: Readonly<Record<string, unknown>>
@@ -16,11 +18,17 @@ interface Pending {
   readonly timer: NodeJS.Timeout
 }
 
-/** How long QEMU may take to answer a command, in ms. Its monitor is idle; only a stuck or stopped process takes longer. */
+/**
+ * How long QEMU may take to answer a command, in ms. Its monitor is idle; only a stuck or stopped process
+ * takes longer.
+ */
 const ANSWER_LIMIT_MS = 20_000
 const EVENTS_KEPT_MAX = 200
 
-/** The client end of QEMU's machine protocol (QMP): JSON objects, one a line. Emits `event`, and `close` when QEMU has ended. */
+/**
+ * The client end of QEMU's machine protocol (QMP): JSON objects, one a line. Emits `event`, and `close` when
+ * QEMU has ended.
+ */
 export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
   readonly #stream: Duplex
   readonly #pending = new Map<number, Pending>()
@@ -55,7 +63,10 @@ export class QmpClient extends EventEmitter<{ event: [QmpEvent]; close: [] }> {
     await this.execute('qmp_capabilities')
   }
 
-  /** Runs a command and returns its answer. Throws QmpError when QEMU refuses it, ends, or says nothing for `limitMs`. */
+  /**
+   * Runs a command and returns its answer. Throws QmpError when QEMU refuses it, ends, or says nothing for
+   * `limitMs`.
+   */
   async execute(
     command: string,
     args?: Readonly<Record<string, unknown>>,

@@ -19,8 +19,9 @@ export interface RamFileDraft {
 }
 
 /**
- * A file without a name in `folder` (O_TMPFILE): until it is published the kernel deletes it with this process and its QEMU, whatever kills
- * them. Where the filesystem has no such files, one with a name that `sweepOldest` recognizes.
+ * A file without a name in `folder` (O_TMPFILE): until it is published the kernel deletes it with this
+ * process and its QEMU, whatever kills them. Where the filesystem has no such files, one with a name that
+ * `sweepOldest` recognizes.
  */
 export async function draftRamFile(folder: string): Promise<RamFileDraft> {
   const unnamed = await open(folder, constants.O_RDWR | O_TMPFILE, 0o600).catch(() => null)

@@ -47,9 +47,10 @@ export interface SavedVmOptions {
 const inFlight = new Map<string, Promise<SavedState>>()
 
 /**
- * The saved VM for this kernel, initramfs, QEMU and command line: from the cache, or booted, waited for with `boot`, and saved. Whoever is
- * first wins where two processes save the same VM at once; both results are the same. Throws SavedVmError where saving fails (the caller
- * boots cold, and says so), and whatever `boot` throws.
+ * The saved VM for this kernel, initramfs, QEMU and command line: from the cache, or booted, waited for with
+ * `boot`, and saved. Whoever is first wins where two processes save the same VM at once; both results are the
+ * same. Throws SavedVmError where saving fails (the caller boots cold, and says so), and whatever `boot`
+ * throws.
  */
 export async function ensureSaved(kernel: KernelImage, options: SavedVmOptions): Promise<SavedState> {
   const machineOptions = toMachineOptions(kernel, options)
@@ -164,8 +165,8 @@ function toMachineOptions(kernel: KernelImage, options: SavedVmOptions): Machine
 }
 
 /**
- * The boot id stands for the host's processor and kernel, and for the RAM file's pages having reached the disk: nobody waits for them (fsync),
- * so a state must not outlive a crash of the host.
+ * The boot id stands for the host's processor and kernel, and for the RAM file's pages having reached the
+ * disk: nobody waits for them (fsync), so a state must not outlive a crash of the host.
  */
 async function savedKey(
   kernel: KernelImage,

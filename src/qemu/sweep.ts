@@ -5,8 +5,8 @@ import { join } from 'node:path'
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
- * Bounds a cache folder: deletes all but the `keep` most recently used entries whose names end in `suffix`, those unused for `days`, and
- * what dead processes left half written.
+ * Bounds a cache folder: deletes all but the `keep` most recently used entries whose names end in `suffix`,
+ * those unused for `days`, and what dead processes left half written.
  */
 export async function sweepOldest(
   folder: string,

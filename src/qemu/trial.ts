@@ -15,8 +15,8 @@ import { spawnQemu } from './process.js'
 import { QmpClient } from './qmp.js'
 
 /**
- * `-cpu host`, and the same without IA32_ARCH_CAPABILITIES: on some software KVMs QEMU before 9 dies setting that MSR
- * ("failed to set MSR 0x10a").
+ * `-cpu host`, and the same without IA32_ARCH_CAPABILITIES: on some software KVMs QEMU before 9 dies setting
+ * that MSR ("failed to set MSR 0x10a").
  */
 const HOST_CPUS = ['host', 'host,-arch-capabilities'] as const
 const TRIAL_LIMIT_MS = 20_000
@@ -35,8 +35,8 @@ export interface TrialResult {
 }
 
 /**
- * Starts QEMU on the host's KVM, without running anything, and asks whether this KVM passes SVM or VMX on: QEMU's answer is
- * KVM_GET_SUPPORTED_CPUID's, not the processor's.
+ * Starts QEMU on the host's KVM, without running anything, and asks whether this KVM passes SVM or VMX on:
+ * QEMU's answer is KVM_GET_SUPPORTED_CPUID's, not the processor's.
  */
 export async function probeHostKvm(): Promise<HostKvm> {
   const full = await probeCpu(HOST_CPUS[0])
@@ -65,7 +65,10 @@ async function probeCpu(cpu: string): Promise<HostKvm> {
   }
 }
 
-/** Boots the kernel with a small program instead of Node that runs a VM of its own, and reads its answer off the console. */
+/**
+ * Boots the kernel with a small program instead of Node that runs a VM of its own, and reads its answer off
+ * the console.
+ */
 export async function bootTrial(
   kernel: Pick<KernelImage, 'bzImage' | 'release' | 'modulesDir'>,
   cacheDir: string,

@@ -26,8 +26,6 @@ export class ClosingLine implements Reporter {
   }
 }
 
-export { ClosingLine as default }
-
 function skipReason(module: TestModule, meta: object): string {
   const reason = 'skipReason' in meta ? String(meta.skipReason) : 'no reason given'
   return `${module.project.name}: ${reason}`

@@ -9,7 +9,7 @@ import type { RunResult, TestResult } from './schema.js'
 import type { Screen } from './screen.js'
 import { hanging, truncate, visibleWidth } from './style.js'
 import { summaryLines } from './summary.js'
-import { seconds, stripAnsi } from './values.js'
+import { seconds } from './values.js'
 
 /** How often the status line is redrawn, in ms: the clock in it is the heartbeat. */
 const STATUS_MS = 200
@@ -215,13 +215,9 @@ export class TerminalReporter implements Reporter {
 
   #tick(): void {
     if (this.#timer === null) return
-    if (this.screen.isLive) {
-      this.screen.status(this.#statusText())
-      return
-    }
-    const silentMs = performance.now() - this.screen.lastPrintMs
-    if (silentMs < this.#silenceMs) return
-    this.screen.print(stripAnsi(this.#statusText()))
+    this.screen.status(this.#statusText())
+    if (this.screen.isLive || performance.now() - this.screen.lastPrintMs < this.#silenceMs) return
+    this.screen.print(this.#statusText())
     this.#silenceMs = Math.min(this.#silenceMs * 2, SILENCE_MS_MAX)
   }
 

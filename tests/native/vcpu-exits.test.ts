@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { DATA, type Guest, Machine, op } from './machine.js'
 import { qwords, Scope } from './support.js'
 
+const OK = 0n
 const EXIT_IO = 2
 const EXIT_MMIO = 6
 const IO_IN = 0

@@ -64,7 +64,8 @@ describe('on a terminal', () => {
     vi.advanceTimersByTime(600)
     progress.note('something to know')
 
-    expect(written()).toMatch(/\r\x1b\[2K.*something to know.*\n$/)
+    const [, afterErasing] = written().split('\r\x1b[2K').slice(-2)
+    expect(afterErasing).toMatch(/something to know.*\n$/)
   })
 })
 

@@ -140,11 +140,20 @@ describe('an overlay', () => {
     put('mm/a.c', 'something\nelse\n')
 
     await expect(applyOverlay(tree, [], [good, bad])).rejects.toMatchObject({
-      message: expect.stringContaining('bad.patch does not apply'),
+      message: expect.stringMatching(/bad\.patch does not apply\n {2}mm\/a\.c: Hunk #1 FAILED at 1/),
       exitCode: 125,
     })
     expect(content('mm/a.c')).toBe('something\nelse\n')
     expect(content('mm/b.c')).toBe('alpha\nbeta\n')
+  })
+
+  test('says that a patch is in the source already', async () => {
+    const patch = patchTo('twice', { 'mm/a.c': 'one\nTWO\nthree\n' })
+    put('mm/a.c', 'one\nTWO\nthree\n')
+
+    await expect(applyOverlay(tree, [], [patch])).rejects.toThrow(
+      /mm\/a\.c: Reversed \(or previously applied\)/,
+    )
   })
 
   test('does not apply a hunk where the context differs', async () => {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * PID 1 of a kernel under test: mounts what a test may need, loads the modules that the host listed, starts the worker
- * (Node) and stays until it ends, reaping orphans. Then it says on the console how the worker ended and powers off.
- * Everything that it says starts with "gmem-init: ", so that the host can tell it from the kernel's own lines.
+ * PID 1 of a kernel under test: mounts what a test may need, loads the modules that the host
+ * listed, starts the worker (Node) and stays until it ends, reaping orphans. Then it says on the
+ * console how the worker ended and powers off. Everything that it says starts with "gmem-init: ",
+ * so that the host can tell it from the kernel's own lines.
  *
- * /etc/gmem/init.conf, one item a line, in order: "module PATH [PARAMETERS]", "amd-module" and "intel-module" the same,
- * for processors of that make alone (a processor without SVM or VMX is no error: the worker reports it better), "env NAME=VALUE", "port NAME" (virtio-serial
- * port whose device the worker gets in GMEM_PORT), "sysctl PATH VALUE", "cwd PATH", "arg VALUE" (first: the program).
+ * /etc/gmem/init.conf, one item a line, in order: "module PATH [PARAMETERS]", "amd-module" and
+ * "intel-module" the same, for processors of that make alone (a processor without SVM or VMX is no
+ * error: the worker reports it better), "env NAME=VALUE", "port NAME" (virtio-serial port whose
+ * device the worker gets in GMEM_PORT), "sysctl PATH VALUE", "cwd PATH", "arg VALUE" (first: the
+ * program).
  */
 #include <cpuid.h>
 #include <dirent.h>
@@ -76,11 +79,14 @@ static void power_off(void) {
 static void mount_at(const char *type, const char *target, mode_t mode, const char *options) {
   mkdir(target, mode);
   if (mount(type, target, type, 0, options) == 0) return;
-  /* A kernel without that filesystem is a kernel under test like any other: what needs it is skipped with its reason. */
-  if (errno != ENODEV && errno != ENOENT && errno != EBUSY) say("mount %s on %s: %s", type, target, strerrorname_np(errno));
+  /* A kernel without that filesystem is a kernel under test like any other: what needs it is
+   * skipped with its reason. */
+  if (errno != ENODEV && errno != ENOENT && errno != EBUSY)
+    say("mount %s on %s: %s", type, target, strerrorname_np(errno));
 }
 
-/* The project may lie below /tmp or /run: then its copy is there already, and a mount would hide it. */
+/* The project may lie below /tmp or /run: then its copy is there already, and a mount would hide
+ * it. */
 static void mount_where_empty(const char *target, mode_t mode, const char *options) {
   bool empty = true;
   DIR *folder = opendir(target);
@@ -134,7 +140,8 @@ static void set_loopback_up(void) {
 
 static void set_up_process(void) {
   write_file("/proc/self/oom_score_adj", "-1000");
-  /* Cores are off (soft limit 0) until a test asks for one; then they land where the VM forgets them. */
+  /* Cores are off (soft limit 0) until a test asks for one; then they land where the VM forgets
+   * them. */
   write_file("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
   struct rlimit core = {.rlim_cur = 0, .rlim_max = RLIM_INFINITY};
   setrlimit(RLIMIT_CORE, &core);
@@ -163,7 +170,9 @@ static void load_module(char *value, bool may_fail) {
     return;
   }
   if (syscall(SYS_finit_module, fd, parameters ? parameters : "", 0) != 0) {
-    bool expected = errno == EEXIST || (may_fail && (errno == ENODEV || errno == EOPNOTSUPP || errno == ENOENT || errno == EIO));
+    bool expected =
+        errno == EEXIST ||
+        (may_fail && (errno == ENODEV || errno == EOPNOTSUPP || errno == ENOENT || errno == EIO));
     if (!expected) say("module %s: %s", value, strerrorname_np(errno));
   }
   close(fd);
@@ -249,13 +258,15 @@ static bool wait_for_port(const char *name, char *device, size_t size) {
     if (find_port(name, device, size)) return true;
     nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
   }
-  say("no virtio-serial port \"%s\" after %d s: has this kernel VIRTIO_PCI and VIRTIO_CONSOLE?", name, PORT_WAIT_MS / 1000);
+  say("no virtio-serial port \"%s\" after %d s: has this kernel VIRTIO_PCI and VIRTIO_CONSOLE?",
+      name, PORT_WAIT_MS / 1000);
   return false;
 }
 
 /*
- * A child that writes every byte from the port to /proc/sysrq-trigger: the host asks for backtraces when the worker, or half of the
- * kernel, is stuck. It must not need the worker, memory or the disk.
+ * A child that writes every byte from the port to /proc/sysrq-trigger: the host asks for backtraces
+ * when the worker, or half of the kernel, is stuck. It must not need the worker, memory or the
+ * disk.
  */
 static void serve_sysrq(void) {
   char device[64];
@@ -267,7 +278,8 @@ static void serve_sysrq(void) {
   for (;;) {
     ssize_t length = read(port, &key, 1);
     if (length == 1) {
-      /* At the worker's console level only warnings would come through, and the backtraces are at a lower one. */
+      /* At the worker's console level only warnings would come through, and the backtraces are at a
+       * lower one. */
       write_file("/proc/sys/kernel/printk", "8 4 1 7");
       ssize_t written = write(trigger, &key, 1);
       (void)written;
@@ -286,7 +298,8 @@ static void run_worker(struct config *config) {
   int null = open("/dev/null", O_RDONLY);
   if (null >= 0) dup2(null, STDIN_FILENO);
   if (null > STDIN_FILENO) close(null);
-  if (config->cwd && chdir(config->cwd) != 0) say("chdir %s: %s", config->cwd, strerrorname_np(errno));
+  if (config->cwd && chdir(config->cwd) != 0)
+    say("chdir %s: %s", config->cwd, strerrorname_np(errno));
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -319,7 +332,9 @@ static void wait_for_worker(pid_t worker) {
 
 int main(void) {
   if (getpid() != 1) {
-    fprintf(stderr, "gmem-init: this is the init of a kernel under test; it refuses to run as anything but PID 1\n");
+    fprintf(stderr,
+            "gmem-init: this is the init of a kernel under test; it refuses to run as anything but "
+            "PID 1\n");
     return 2;
   }
   static struct config config;
@@ -335,7 +350,8 @@ int main(void) {
   mount_at("configfs", "/sys/kernel/config", 0755, NULL);
   if (config.port) {
     const size_t prefix = strlen(port_variable);
-    if (!wait_for_port(config.port, port_variable + prefix, sizeof port_variable - prefix)) power_off();
+    if (!wait_for_port(config.port, port_variable + prefix, sizeof port_variable - prefix))
+      power_off();
     config.env[config.env_count++] = port_variable;
     serve_sysrq();
   }

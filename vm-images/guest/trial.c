@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Answers one question on the console: can this kernel's KVM run a guest here? It runs five real-mode instructions in a
- * VM and checks what they computed, because a processor flag, a loaded module or a created VM are no proof. Prints
- * "gmem-trial: ok" or "gmem-trial: failed: STEP: ERRNO", and ends.
+ * Answers one question on the console: can this kernel's KVM run a guest here? It runs five
+ * real-mode instructions in a VM and checks what they computed, because a processor flag, a loaded
+ * module or a created VM are no proof. Prints "gmem-trial: ok" or "gmem-trial: failed: STEP:
+ * ERRNO", and ends.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,8 @@
 #define EXPECTED 42
 
 /* mov $40, %al; add $2, %al; mov $0x3f8, %dx; out %al, (%dx); hlt */
-static const unsigned char kCode[] = {0xb0, 40, 0x04, 2, 0xba, RESULT_PORT & 0xff, RESULT_PORT >> 8, 0xee, 0xf4};
+static const unsigned char kCode[] = {
+    0xb0, 40, 0x04, 2, 0xba, RESULT_PORT & 0xff, RESULT_PORT >> 8, 0xee, 0xf4};
 
 static void fail(const char *step) __attribute__((noreturn));
 
@@ -58,7 +60,8 @@ int main(void) {
   void *memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail("mmap");
   memcpy(memory, kCode, sizeof kCode);
-  struct kvm_userspace_memory_region region = {.memory_size = PAGE, .userspace_addr = (__u64)(unsigned long)memory};
+  struct kvm_userspace_memory_region region = {.memory_size = PAGE,
+                                               .userspace_addr = (__u64)(unsigned long)memory};
   must("KVM_SET_USER_MEMORY_REGION", ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region));
   int vcpu = must("KVM_CREATE_VCPU", ioctl(vm, KVM_CREATE_VCPU, 0));
   int run_size = must("KVM_GET_VCPU_MMAP_SIZE", ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
@@ -68,7 +71,8 @@ int main(void) {
   if (computes(vcpu, run)) {
     printf("gmem-trial: ok\n");
   } else {
-    printf("gmem-trial: failed: KVM_RUN: exit reason %u instead of the expected result\n", run->exit_reason);
+    printf("gmem-trial: failed: KVM_RUN: exit reason %u instead of the expected result\n",
+           run->exit_reason);
   }
   return 0;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Runs on the host: prints the frequency of its time-stamp counter in kHz. An emulated guest reads that same counter, and its
- * kernel's own calibration against emulated timers goes wrong on a busy host (guest time then runs at several times its
- * speed for the whole life of the VM), so it is told (tsc_early_khz).
+ * Runs on the host: prints the frequency of its time-stamp counter in kHz. An emulated guest reads
+ * that same counter, and its kernel's own calibration against emulated timers goes wrong on a busy
+ * host (guest time then runs at several times its speed for the whole life of the VM), so it is
+ * told (tsc_early_khz).
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -34,13 +34,17 @@ export class Observer implements TestObserver {
     await this.port.flushed()
   }
 
-  check(info: TestInfo): Error | null {
-    return this.#gate.close(info)
+  async check(info: TestInfo): Promise<Error | null> {
+    const complaint = await this.#gate.close(info)
+    // A kernel that an earlier test broke tells nothing about this one, which runs again elsewhere.
+    await this.#reportLate(this.#gate.takeStrays(), info)
+    return complaint
   }
 
   async onTestEnd(info: TestInfo, result: TestResult): Promise<Error | null> {
     const flaky = this.#flakiness(info, result)
-    const replaceVm = this.#gate.isTainted
+    // A body that its time limit left behind still runs, and would disturb the tests after it.
+    const replaceVm = this.#gate.isTainted || result.error?.name === 'TestTimeoutError'
     if (result.knownIssue !== undefined) excuseSplats(info, result.knownIssue.id)
     const final: TestResult = {
       ...result,
@@ -64,20 +68,29 @@ export class Observer implements TestObserver {
   /** A splat between two windows belongs to a test that has its result already: the host takes that back. */
   async #reportLate(late: readonly JudgedSplat[], next: TestInfo | null): Promise<void> {
     if (late.length === 0) return
-    const culprit = late.find((splat) => splat.earlierTest !== undefined)?.earlierTest ?? this.#gate.last?.id ?? next?.id
+    const culprit =
+      late.find((splat) => splat.earlierTest !== undefined)?.earlierTest ?? this.#gate.last?.id ?? next?.id
     if (culprit === undefined) return
-    const when = this.#gate.last === null ? 'before the first test of this file' : 'right after this test'
-    this.port.send({ type: 'late-splat', testId: culprit, error: recordError(new KernelSplatError(late, when)), splats: late })
+    const when = culprit === next?.id ? 'before the first test of this file' : 'right after this test'
+    this.port.send({
+      type: 'late-splat',
+      testId: culprit,
+      error: recordError(new KernelSplatError(late, when)),
+      splats: late,
+    })
     await forever()
   }
 
-  /** A test that killed one kernel and passed on a fresh one must not look as if nothing had happened. */
+  /** A test that killed one kernel and ended otherwise on a fresh one must not look as if nothing had happened. */
   #flakiness(info: TestInfo, result: TestResult): Error | null {
     const entry = this.#entries.get(info.id)
-    if (entry?.kind !== 'retry' || result.status !== 'pass') return null
-    return Object.assign(new Error(`flaky: it passed in a fresh VM, but before that\n${entry.earlier.message}`), {
-      name: 'FlakyDeath',
-    })
+    if (entry?.kind !== 'retry') return null
+    const { splats } = info.meta
+    Object.assign(info.meta, entry.meta)
+    if (Array.isArray(splats)) info.meta.splats = [...splats, ...(entry.meta.splats as JudgedSplat[])]
+    const now = result.status === 'pass' ? 'passed' : `failed (${result.error?.name}: ${result.error?.message})`
+    const message = `flaky: in a fresh VM it ${now}, but before that ${entry.earlier.message}`
+    return Object.assign(new Error(message), { name: 'FlakyDeath' })
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { PassThrough, Writable } from 'node:stream'
+
 import { start } from 'node:repl'
+import { PassThrough, Writable } from 'node:stream'
 import * as abi from '../../abi/index.js'
 import { binding } from '../../binding/index.js'
 import * as kvm from '../../kvm/index.js'
@@ -33,7 +34,13 @@ export class Shell {
       }),
       { columns, isTTY: true },
     )
-    const repl = start({ prompt: 'gmem> ', input: this.#keys, output: screen, terminal: true, useColors: true })
+    const repl = start({
+      prompt: 'gmem> ',
+      input: this.#keys,
+      output: screen,
+      terminal: true,
+      useColors: true,
+    })
     Object.assign(repl.context, { ...units, ...kvm, abi, binding })
     repl.on('exit', () => this.port.send({ type: 'shell-exit' }))
   }

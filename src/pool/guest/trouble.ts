@@ -24,7 +24,9 @@ export class KernelSplatError extends Error {
   constructor(splats: readonly JudgedSplat[], when: string) {
     const [first] = splats
     const more = splats.length > 1 ? ` (and ${splats.length - 1} more)` : ''
-    super(`the kernel complained ${when}: ${first?.title ?? ''}${more}\n\n${splats.map((splat) => splat.text).join('\n\n')}`)
+    super(
+      `the kernel complained ${when}: ${first?.title ?? ''}${more}\n\n${splats.map((splat) => splat.text).join('\n\n')}`,
+    )
   }
 }
 
@@ -49,6 +51,7 @@ export class TroubleGate {
   readonly #slabs: SlabCensus | null
   #isTainted = false
   #last: TestInfo | null = null
+  #strays: JudgedSplat[] = []
 
   constructor(readonly policy: TroublePolicy) {
     this.#allowed = parseAllowFile(policy.allow, 'the allow file')
@@ -75,28 +78,33 @@ export class TroubleGate {
   }
 
   /** Closes a test's window: the error that it fails with, or null. All that was seen goes into its meta. */
-  close(info: TestInfo): Error | null {
+  async close(info: TestInfo): Promise<Error | null> {
+    // Waiting for what is freed late also gives a late splat its chance.
+    const leak = this.policy.leaks === 'off' ? null : await this.#leaks.end()
+    const splat = this.#closeLog(info)
     this.#last = info
-    return this.#closeLog(info) ?? this.#closeLeaks(info)
+    if (leak === null) return splat
+    // What is left would hide the next leak, or look like one.
+    this.#isTainted = true
+    info.meta.failure ??= 'leak'
+    return splat ?? leak
+  }
+
+  /** What came in the last window from a thread that an earlier test had left behind. */
+  takeStrays(): JudgedSplat[] {
+    return this.#strays.splice(0)
   }
 
   #closeLog(info: TestInfo): Error | null {
     if (!watch || this.policy.splats === 'off') return null
-    const splats = this.#judge(watch.end())
-    if (splats.length > 0) info.meta.splats = splats
+    const seen = this.#judge(watch.end())
+    const splats = seen.filter((splat) => splat.earlierTest === undefined)
     const bad = splats.filter((splat) => this.#condemns(splat))
+    this.#strays.push(...seen.filter((splat) => splat.earlierTest !== undefined && this.#condemns(splat)))
+    if (splats.length > 0) info.meta.splats = splats
     if (bad.length === 0) return null
     info.meta.failure = 'splat'
     return new KernelSplatError(bad, 'during this test')
-  }
-
-  #closeLeaks(info: TestInfo): Error | null {
-    const leak = this.policy.leaks === 'off' ? null : this.#leaks.end()
-    if (leak === null) return null
-    // What is left would hide the next leak, or look like one.
-    this.#isTainted = true
-    info.meta.failure = 'leak'
-    return leak
   }
 
   /** What came after the last window was closed, at the end of a file. */

@@ -54,4 +54,3 @@ function setClock(realtimeNs: bigint): void {
   view.setBigInt64(8, realtimeNs % 1_000_000_000n, true)
   binding.addon.syscall(SYS_CLOCK_SETTIME, [CLOCK_REALTIME, timespec])
 }
-
