@@ -69,7 +69,9 @@ Install them, then run this again:
   Arch:            sudo pacman -S --needed ${list('arch')}`
 }
 
-const nameOf = ({ program, header, library }) => program ?? header ?? library
+function nameOf({ program, header, library }) {
+  return program ?? header ?? library
+}
 
 // Looked up, not run: this must cost nothing when all is there. `gmem doctor` runs them.
 function isThere({ program, header, library }) {
@@ -183,9 +185,11 @@ async function step(title, program, args, { env = process.env, mayFail = false }
     return
   }
   if (mayFail) return
-  const tail = Buffer.concat(output).toString('utf8').trimEnd().split('\n').slice(-25)
+  // npm tells the reason first, a compiler last.
+  const lines = Buffer.concat(output).toString('utf8').trimEnd().split('\n')
+  const shown = lines.length <= 30 ? lines : [...lines.slice(0, 10), '…', ...lines.slice(-20)]
   throw failure(
-    `${title} failed (${[program, ...args].join(' ')}: ${code})\n${tail.map((line) => `  ${line}`).join('\n')}`,
+    `${title} failed (${[program, ...args].join(' ')}: ${code})\n${shown.map((line) => `  ${line}`).join('\n')}`,
   )
 }
 

@@ -10,6 +10,7 @@ import type {
   Vitest,
 } from 'vitest/node'
 import { cacheRoot, projectRoot } from '../paths.js'
+import { currentSignalHandlers } from '../pool/signal-handlers.js'
 import { linesTo, type Screen } from '../report/screen.js'
 import { groupBy } from '../report/values.js'
 import type { Target } from './targets.js'
@@ -41,7 +42,7 @@ export async function createEngine(options: EngineOptions): Promise<Vitest> {
       return takeTurns(await super.sort(files))
     }
   }
-  const handlers = signalHandlers()
+  const handlers = currentSignalHandlers()
   const vitest = await node.createVitest('test', testOptions(options, ByTarget), viteOptions(options), {
     // vitest's own words go through the screen, so that they do not land in the middle of the status line.
     stdout: linesTo(options.screen),
@@ -93,19 +94,4 @@ function defaultWorkers(targets: readonly Target[]): number {
   const hasVms = targets.some(({ kernel }) => kernel !== null)
   const fitting = hasVms ? Math.floor(freemem() / VM_BYTES) : WORKERS_MAX
   return Math.max(targets.length, Math.min(availableParallelism(), fitting, WORKERS_MAX))
-}
-
-/** vitest ends the process 1 ms after a signal, with VMs running and results unwritten. gmem's own handlers clean up first. */
-function signalHandlers(): { removeNew(): void } {
-  const signals = ['SIGINT', 'SIGTERM'] as const
-  const before = new Set(signals.flatMap((signal) => process.listeners(signal)))
-  return {
-    removeNew() {
-      for (const signal of signals) {
-        for (const listener of process.listeners(signal)) {
-          if (!before.has(listener)) process.off(signal, listener)
-        }
-      }
-    },
-  }
 }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { usageError } from '../errors.js'
 import { defaultKernelSpec } from '../kernels/spec.js'
+import { AllowFileError, parseAllowFile } from '../splats/allow.js'
 import type { CliContext } from './context.js'
 import type { TestRequest } from './test-run.js'
 
@@ -161,8 +162,11 @@ function testRequest(filters: readonly string[], flags: TestFlags): TestRequest 
 
 function readAllowFile(file: string): string {
   try {
-    return readFileSync(file, 'utf8')
+    const text = readFileSync(file, 'utf8')
+    parseAllowFile(text, file)
+    return text
   } catch (error) {
+    if (error instanceof AllowFileError) throw usageError(`--allow ${error.message}`)
     throw usageError(`--allow ${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`)
   }
 }

@@ -73,8 +73,10 @@ async function buildInTree(
   try {
     if (tree !== null) setClean(tree, false)
     tree ??= await createTree(treeDir, request.source, options)
-    reusable = true
+    // Debian's source is whole now; a copy of somebody's tree is only when it has been synced for the first time.
+    reusable ||= request.source.kind === 'debian'
     const prepared = await prepareTree(tree, request.source, request.patches, options)
+    reusable = true
     await checkUnchanged(request.source, options.signal)
     const settings: MakeOptions = {
       src: tree.src,

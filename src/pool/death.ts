@@ -32,7 +32,9 @@ export async function describeDeath(session: Session, death: Death, when: string
   const { consoleFile } = session.machine
   const bytes = await readFile(consoleFile).catch(() => Buffer.alloc(0))
   const scanner = new ConsoleScanner({ restored: session.restored })
-  scanner.push(bytes.subarray(session.consoleMark, death.kind === 'hang' ? death.consoleBytes : undefined))
+  const before = death.kind === 'hang' ? bytes.subarray(0, death.consoleBytes) : bytes
+  const ofTest = linesSince(before.toString(), session.testStartUs)
+  scanner.push(ofTest)
   const splats = scanner.finish()
   const end = bytes.toString().replaceAll('\r', '').trimEnd().split('\n').slice(-CONSOLE_LINES_MAX).join('\n')
   if (death.kind === 'hang') {
@@ -40,7 +42,7 @@ export async function describeDeath(session: Session, death: Death, when: string
     const message = `${head}\n\n${death.evidence || end}\n\nconsole: ${consoleFile}`
     return { failure: 'hang', splats, error: { name: 'GuestHang', message, stack: `GuestHang: ${head}` } }
   }
-  const [who, how] = causeOf(death.exit, splats, bytes.subarray(session.consoleMark).toString())
+  const [who, how] = causeOf(death.exit, splats, ofTest)
   const head = `${who} ${when}: ${how}`
   const message = `${head}\n\n${end}\n\nconsole: ${consoleFile}`
   return { failure: 'death', splats, error: { name: 'GuestDied', message, stack: `GuestDied: ${head}` } }
@@ -70,4 +72,14 @@ function causeOf(exit: MachineExit, splats: readonly Splat[], console: string): 
     case 'error':
       return ['the VM ended', `QEMU failed with exit code ${exit.exitCode ?? '?'}: ${exit.stderrTail.trim()}`]
   }
+}
+
+/** The console from the first line on that is no older than `startUs`; all of it where the kernel prints no times. */
+function linesSince(console: string, startUs: number): string {
+  const lines = console.split('\n')
+  const last = lines.findLastIndex((line) => {
+    const [, seconds, micros] = /^\[ *(\d+)\.(\d{6})\]/.exec(line) ?? []
+    return seconds !== undefined && Number(seconds) * 1e6 + Number(micros) < startUs
+  })
+  return lines.slice(last + 1).join('\n')
 }

@@ -57,7 +57,8 @@ export class HangWatch {
       const ranMs = nowMs - this.#test.sinceMs
       const { timeoutMs } = this.#test.identity
       if (ranMs > timeoutMs + GRACE_MS) {
-        return this.#report(`the test still ran after ${seconds(ranMs)} (its limit is ${seconds(timeoutMs)})`)
+        this.#report(`the test still ran after ${seconds(ranMs)} (its limit is ${seconds(timeoutMs)})`)
+        return
       }
     }
     const silentMs = nowMs - this.#heardAtMs

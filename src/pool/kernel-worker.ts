@@ -96,7 +96,7 @@ export class KernelPoolWorker implements PoolWorker {
         this.#forward(message.message)
         break
       case 'test-start':
-        session.markConsole()
+        session.testStartUs = message.logTimeUs
         this.#ledger.started(message.test)
         this.#hang?.testStarted(message.test)
         break
@@ -120,7 +120,10 @@ export class KernelPoolWorker implements PoolWorker {
   #forward(message: unknown): void {
     const response = message as { type?: string; __vitest_worker_response__?: boolean }
     if (response.__vitest_worker_response__) {
-      if (response.type === 'started' && this.#replaying) return this.#replayRun()
+      if (response.type === 'started' && this.#replaying) {
+        this.#replayRun()
+        return
+      }
       if (response.type === 'testfileFinished') this.#runRequest = null
     }
     this.#emit('message', message)

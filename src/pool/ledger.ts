@@ -70,10 +70,9 @@ export class Ledger {
     this.#entries.set(testId, { kind: 'finished', result: { ...result, status: 'fail', error, meta } })
   }
 
-  /** Nothing is known any more: all tests run again. */
+  /** Starts over: the file is run anew, but for the tests that killed a VM. */
   forget(): void {
-    this.#entries.clear()
-    this.#deaths.clear()
+    for (const id of this.#entries.keys()) if (!this.#deaths.has(id)) this.#entries.delete(id)
   }
 
   entries(): (readonly [string, LedgerEntry])[] {

@@ -13,6 +13,8 @@ export interface KernelPoolOptions {
   readonly splats?: 'fail' | 'warn' | 'off'
   /** Text of the allow file. */
   readonly allow?: string
+  /** Where the text comes from, for errors about it. */
+  readonly allowFile?: string
   /** Whether a test that leaves kernel objects behind fails. */
   readonly leaks?: boolean
   /** How often a test that killed its kernel runs again in a fresh VM. */

@@ -35,7 +35,8 @@ export type GuestMessage =
   /** `slowdown`: how many times slower than the host the guest is; what its time limits are multiplied by. */
   | { readonly type: 'awake'; readonly release: string; readonly slowdown: number }
   | { readonly type: 'vitest'; readonly message: unknown }
-  | { readonly type: 'test-start'; readonly test: TestIdentity }
+  /** `logTimeUs`: where the kernel's log stood, by its own clock: what the console has from later on is this test's. */
+  | { readonly type: 'test-start'; readonly test: TestIdentity; readonly logTimeUs: number }
   | {
       readonly type: 'test-end'
       readonly test: TestIdentity

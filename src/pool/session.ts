@@ -12,8 +12,8 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
   readonly #decoder = new FrameDecoder()
   /** Counts what comes from the guest: it lives as long as this changes. */
   chunksHeard = 0
-  /** Where the console's file stood when the last test began, in bytes. */
-  consoleMark = 0
+  /** When the last test began, by the clock of the kernel's log, in microseconds since boot. */
+  testStartUs = 0
   #exit: MachineExit | null = null
 
   constructor(
@@ -88,11 +88,6 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
       env,
     })
     return await awake
-  }
-
-  /** What the console gets from here on belongs to the test that begins now. */
-  markConsole(): void {
-    this.consoleMark = this.consoleBytes
   }
 
   /** What the console has got so far. */

@@ -9,10 +9,12 @@ import { SavedVmError } from '../qemu/errors.js'
 import type { Initramfs } from '../qemu/initramfs.js'
 import { type MachineOptions, type SavedState, startMachine } from '../qemu/machine.js'
 import { discardSaved, ensureSaved } from '../qemu/saved.js'
+import { parseAllowFile } from '../splats/index.js'
 import { calibrate } from './guest/calibrate.js'
 import { guestInitramfs } from './guest-files.js'
 import type { KernelPoolOptions, PoolEvent } from './options.js'
 import type { TroublePolicy } from './protocol.js'
+import { rehearse } from './rehearsal.js'
 import { Session } from './session.js'
 
 /** A cold boot of a debug kernel under emulation, in ms; nothing legitimate takes longer. */
@@ -45,6 +47,8 @@ export class SessionSource {
 
   constructor(readonly options: KernelPoolOptions) {
     this.slowdown = options.slowdown ?? SLOWDOWN_UNMEASURED
+    // A mistake in it must end the run here, not a VM's worker.
+    parseAllowFile(options.allow ?? '', options.allowFile ?? 'the allow file')
     this.policy = {
       splats: options.splats ?? 'fail',
       allow: options.allow ?? '',
@@ -120,8 +124,7 @@ export class SessionSource {
         cacheDir: cacheRoot(),
         initramfs: ground.initramfs,
         consoleFile: join(this.options.runDir, `console-${this.options.kernel.id}-saved.log`),
-        boot: async (machine) =>
-          void (await this.#track(new Session(machine, false)).next('hello', BOOT_MS_MAX)),
+        boot: (machine) => this.#prepareToSave(this.#track(new Session(machine, false))),
         signal: this.#abort.signal,
         progress: (text) => this.#emit({ type: 'progress', text }),
       })
@@ -130,6 +133,12 @@ export class SessionSource {
       this.#emit({ type: 'note', text: `${firstLine(error)}; every test file boots its own VM` })
       return null
     }
+  }
+
+  async #prepareToSave(session: Session): Promise<void> {
+    await session.next('hello', BOOT_MS_MAX)
+    this.#emit({ type: 'progress', text: 'rehearsing in the VM before it is saved' })
+    await rehearse(session, this.policy)
   }
 
   async #restore(ground: Ground, saved: SavedState): Promise<Session> {

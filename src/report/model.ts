@@ -12,6 +12,8 @@ interface TestMeta {
   splats?: ReportedSplat[]
   flaky?: boolean
   failure?: FailureKind
+  /** Of a test whose result was replayed in another VM, in ms. */
+  durationMs?: number
 }
 
 /** Which tests of a file belong to the result: with -t, vitest reports the others as skipped, which they are not. */
@@ -56,7 +58,7 @@ export function testResult(test: TestCase, reading: Reading): TestResult {
   const base = {
     file: projectPath(test.module.moduleId, root),
     name: test.fullName,
-    durationMs: roundMs(diagnostic?.duration ?? 0),
+    durationMs: roundMs(meta.durationMs ?? diagnostic?.duration ?? 0),
     ...(test.location && { line: test.location.line }),
     ...(meta.splats?.length && { splats: meta.splats.map(reportedSplat) }),
     ...(meta.knownIssue && { knownIssue: reportedIssue(meta.knownIssue) }),

@@ -16,6 +16,7 @@ export class KmsgFollower {
   readonly #writer: number
   readonly #buffer = Buffer.allocUnsafe(RECORD_BYTES_MAX)
   #nextSeq = 0
+  #markTimeUs = 0
   #lost = 0
 
   /**
@@ -31,6 +32,11 @@ export class KmsgFollower {
   /** The sequence number that the next record will have, as far as is known. */
   get nextSeq(): number {
     return this.#nextSeq
+  }
+
+  /** When the last mark was written that `drainToMark` was given: by the log's own clock, in microseconds since boot. */
+  get markTimeUs(): number {
+    return this.#markTimeUs
   }
 
   /** All records since the last call. */
@@ -56,7 +62,10 @@ export class KmsgFollower {
       // Records that are overwritten before they are read are missing from the sequence.
       if (this.#nextSeq > 0) this.#lost += Math.max(0, record.seq - this.#nextSeq)
       this.#nextSeq = record.seq + 1
-      if (record.text === mark && record.facility !== 0) return records
+      if (record.text === mark && record.facility !== 0) {
+        this.#markTimeUs = record.timeUs
+        return records
+      }
       records.push(record)
     }
   }

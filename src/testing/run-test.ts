@@ -54,6 +54,8 @@ export async function runTest(
   }
   const error = verdict(vitest, options, { failure: hexifyError(failure), complaint })
   if (error !== null) keepTrace(vitest)
+  // An assertion that failed is more than what the kernel said besides.
+  if (error !== complaint) delete info.meta.failure
   const late = await end(error === null ? passed(vitest) : { status: 'fail', error: recordError(error) })
   if (late === null || late === undefined) {
     if (error !== null) throw error

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type GpaRange, type Outcome, unwrap, type Vcpu, type Vm } from 'gmem/kvm'
-import { bytes, describe, expect, test } from 'gmem/testing'
+import { MADV_DONTNEED } from 'gmem/abi'
+import { type GpaRange, type Outcome, type Spin, scaledMs, unwrap, type Vcpu, type Vm } from 'gmem/kvm'
+import { bytes, describe, expect, pages, sharedGuestMemfd, tdp, test } from 'gmem/testing'
 import { BASE, convertibleMemory, privateMemory } from './support/conversion.js'
 
 const needs = privateMemory
@@ -53,6 +55,32 @@ describe('while a vCPU runs', () => {
 
     expect(await waiting).toBe(0n)
   })
+})
+
+test('a hole punched while a vCPU writes ends its writes to the old page before it returns', {
+  needs: [sharedGuestMemfd, tdp],
+}, async ({ kvm }) => {
+  using vm = kvm.createVm()
+  const flags = { mmap: true, initShared: true }
+  // Were userspace_addr the file's mapping, punching would unmap that, and KVM's MMU notifier would flush in place of the guest_memfd.
+  const memory = vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: flags, userspace: null })
+  const mapping = memory.guestMemfd.mmap()
+  using vcpu = vm.createVcpu()
+  const spin = vcpu.spinWrite(memory)
+  await spin.progressed()
+
+  const seen = Array.from({ length: 20 }, () => {
+    // A page table entry of this process would be unmapped by the hole, and the interrupt for that is an exit, too.
+    mapping.madvise(MADV_DONTNEED)
+    passes(spin, 2n)
+    memory.punchHole()
+    passes(spin, 2n)
+    return mapping.read64(bytes(0))
+  })
+
+  // Writes through a stale TLB entry would go to the freed page, and the host would read the new one as zero.
+  await spin.stop()
+  expect(seen.filter((value) => value === 0n)).toEqual([])
 })
 
 describe('two vCPUs', () => {
@@ -134,6 +162,15 @@ async function countUntil(vcpu: Vcpu, stop: AbortSignal): Promise<bigint> {
 /** A fault that a conversion overtakes exits where it could not be resolved as it began, and is to be tried again (api.rst). */
 function isOvertaken(outcome: Outcome<unknown>): boolean {
   return outcome.reason === 'MEMORY_FAULT'
+}
+
+/** Waits for so many passes without leaving the guest the time for an exit that has nothing to do with the test. */
+function passes(spin: Spin, count: bigint): void {
+  const goal = spin.progress() + count
+  const end = performance.now() + scaledMs(1000)
+  while (spin.progress() < goal) {
+    if (performance.now() > end) throw new Error(`the guest made fewer than ${count} passes in a second`)
+  }
 }
 
 /** Leaves the guest a few milliseconds on either side. */

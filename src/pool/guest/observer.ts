@@ -30,7 +30,7 @@ export class Observer implements TestObserver {
 
   async onTestStart(info: TestInfo): Promise<void> {
     await this.#reportLate(this.#gate.open(info), info)
-    this.port.send({ type: 'test-start', test: identify(info) })
+    this.port.send({ type: 'test-start', test: identify(info), logTimeUs: this.#gate.windowStartUs })
     await this.port.flushed()
   }
 
@@ -88,7 +88,8 @@ export class Observer implements TestObserver {
     const { splats } = info.meta
     Object.assign(info.meta, entry.meta)
     if (Array.isArray(splats)) info.meta.splats = [...splats, ...(entry.meta.splats as JudgedSplat[])]
-    const now = result.status === 'pass' ? 'passed' : `failed (${result.error?.name}: ${result.error?.message})`
+    const now =
+      result.status === 'pass' ? 'passed' : `failed (${result.error?.name}: ${result.error?.message})`
     const message = `flaky: in a fresh VM it ${now}, but before that ${entry.earlier.message}`
     return Object.assign(new Error(message), { name: 'FlakyDeath' })
   }

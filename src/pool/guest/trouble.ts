@@ -70,6 +70,11 @@ export class TroubleGate {
     return this.#last
   }
 
+  /** Where the last window begins, by the kernel log's clock, in microseconds since boot; 0 where the log is not read. */
+  get windowStartUs(): number {
+    return this.policy.splats === 'off' ? 0 : (watch?.follower.markTimeUs ?? 0)
+  }
+
   /** Opens a test's window. Returns what came since the last one was closed. */
   open(info: TestInfo): JudgedSplat[] {
     if (this.policy.leaks !== 'off') this.#leaks.begin()

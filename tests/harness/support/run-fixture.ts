@@ -120,14 +120,14 @@ function fixtureRun(vitest: Vitest, unhandled: readonly unknown[], events: reado
 
 function fixtureTest(test: TestCase): FixtureTest {
   const { state, errors } = test.result()
-  const meta = test.meta() as { failure?: string; splats?: JudgedSplat[] }
+  const meta = test.meta() as { failure?: string; splats?: JudgedSplat[]; durationMs?: number }
   return {
     name: test.fullName,
     state,
     errors: (errors ?? []).map(({ name, message }) => ({ name: name ?? 'Error', message })),
     failure: meta.failure,
     splats: meta.splats ?? [],
-    durationMs: test.diagnostic()?.duration ?? 0,
+    durationMs: meta.durationMs ?? test.diagnostic()?.duration ?? 0,
   }
 }
 

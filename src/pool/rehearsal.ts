@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from 'node:path'
+import type { PoolWorker, WorkerRequest } from 'vitest/node'
+import { projectRoot } from '../paths.js'
+import type { TroublePolicy } from './protocol.js'
+import type { Session } from './session.js'
+import { currentSignalHandlers } from './signal-handlers.js'
+
+const FOLDER = 'tests/rehearsal'
+
+type Listener = (argument: unknown) => void
+
+/**
+ * Runs a small test file in a VM that is about to be saved, through vitest itself: its copies then have loaded and compiled whatever a test
+ * file needs. Results are thrown away; a rehearsal that goes wrong only leaves the VM colder.
+ */
+export async function rehearse(session: Session, policy: TroublePolicy): Promise<void> {
+  const { createVitest } = await import('vitest/node')
+  const { exitCode } = process
+  const handlers = currentSignalHandlers()
+  const vitest = await createVitest(
+    'test',
+    {
+      config: false,
+      root: projectRoot,
+      watch: false,
+      api: false,
+      reporters: [{}],
+      include: [`${FOLDER}/**/*.test.ts`],
+      environment: 'node',
+      includeTaskLocation: true,
+      pool: { name: 'gmem-rehearsal', createPoolWorker: () => new RehearsalWorker(session, policy) },
+      server: { deps: { external: [/\/dist\//] } },
+    },
+    {
+      configFile: false,
+      logLevel: 'silent',
+      optimizeDeps: { noDiscovery: true, include: [] },
+      server: { ws: false, hmr: false, watch: null },
+      resolve: {
+        alias: ['testing', 'kvm', 'abi'].map((part) => {
+          return { find: `gmem/${part}`, replacement: join(projectRoot, 'dist', part, 'index.js') }
+        }),
+      },
+    } as Parameters<typeof createVitest>[2],
+  )
+  handlers.removeNew()
+  try {
+    await vitest.start()
+  } finally {
+    await vitest.close()
+    // What failed in there is no verdict on anything.
+    process.exitCode = exitCode
+  }
+}
+
+/** A worker that neither starts nor ends its VM. */
+class RehearsalWorker implements PoolWorker {
+  readonly name = 'gmem-rehearsal'
+  readonly cacheFs = false
+  readonly #listeners = new Map<string, Set<Listener>>()
+
+  constructor(
+    readonly session: Session,
+    readonly policy: TroublePolicy,
+  ) {
+    session.on('message', (message) => {
+      if (message.type === 'vitest') this.#emit('message', message.message)
+    })
+    session.once('exit', () => this.#emit('exit', undefined))
+  }
+
+  on(event: string, callback: Listener): void {
+    const set = this.#listeners.get(event) ?? new Set()
+    this.#listeners.set(event, set.add(callback))
+  }
+
+  off(event: string, callback: Listener): void {
+    this.#listeners.get(event)?.delete(callback)
+  }
+
+  deserialize(data: unknown): unknown {
+    return data
+  }
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {}
+
+  send(message: WorkerRequest): void {
+    if (message.type === 'stop') {
+      return this.#emit('message', { type: 'stopped', __vitest_worker_response__: true })
+    }
+    if (message.type === 'run') this.session.send({ type: 'ledger', policy: this.policy, entries: [] })
+    this.session.send({ type: 'vitest', message })
+  }
+
+  #emit(event: string, argument: unknown): void {
+    for (const listener of this.#listeners.get(event) ?? []) listener(argument)
+  }
+}
