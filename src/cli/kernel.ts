@@ -28,16 +28,38 @@ export function register(program: Command, context: CliContext): void {
     .command('kernel')
     .summary('build, list and remove kernels to test')
     .description('Kernels to test: built from Debian sources or from a tree of yours, kept in the cache.')
+    .addHelpText(
+      'after',
+      examples(
+        ['gmem kernel build 7.3-debug', 'build one (`gmem kernel build --help` has more)'],
+        ['gmem kernel list', 'what is built'],
+        ['gmem kernel gc --max-size 5G', 'make room'],
+      ),
+    )
   addBuild(kernel, context)
   kernel
     .command('list')
     .description('the kernels that are built, the last used first')
     .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      examples(
+        ['gmem kernel list', 'as a table'],
+        ["gmem kernel list --json | jq -r '.[].path'", 'where they are'],
+      ),
+    )
     .action((flags: { json?: boolean }) => list(flags.json === true))
   kernel
     .command('rm')
     .description('remove built kernels, by id or by the first digits of their key')
     .argument('<id...>')
+    .addHelpText(
+      'after',
+      examples(
+        ['gmem kernel rm 7.3-debug', 'all builds of this name'],
+        ['gmem kernel rm ac8a96', 'one build, by the start of its key'],
+      ),
+    )
     .action(async (ids: string[]) => {
       for (const id of ids) {
         for (const gone of await removeKernel(id)) {
@@ -52,6 +74,10 @@ export function register(program: Command, context: CliContext): void {
     )
     .option('--max-size <size>', 'how much may stay, as in 5G or 800M', parseSize, 5 * 1024 ** 3)
     .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      examples(['gmem kernel gc', 'down to 5 GiB'], ['gmem kernel gc --max-size 800M', 'down to less']),
+    )
     .action(async (flags: { maxSize: number; json?: boolean }) => {
       const result = await gcKernels({ maxBytes: flags.maxSize })
       if (flags.json) {
@@ -111,6 +137,12 @@ Examples:
       process.stdout.write(`${pc.green('ready')} ${pc.bold(image.id)} is ${image.release}, in ${took}\n`)
       process.stdout.write(`${pc.dim(image.bzImage)}\n`)
     })
+}
+
+/** Help text with examples: commands, and what each does. */
+function examples(...lines: readonly [command: string, what: string][]): string {
+  const width = Math.max(...lines.map(([command]) => command.length))
+  return ['\nExamples:', ...lines.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`)].join('\n')
 }
 
 function list(json: boolean): void {

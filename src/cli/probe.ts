@@ -56,24 +56,29 @@ async function probeHost(): Promise<TargetInfo> {
 
 async function probeKernel({ kernel: spec, accel }: ProbeFlags, context: CliContext): Promise<TargetInfo> {
   const { progress, signal } = context
-  const [{ resolveKernel }, { probeInGuest }] = await Promise.all([
+  const [{ resolveKernel }, { probeInGuest }, { locateQemu }] = await Promise.all([
     import('../kernels/index.js'),
     import('../pool/in-guest.js'),
+    import('../qemu/binary.js'),
   ])
+  locateQemu()
   const kernel = await resolveKernel(spec, { build: true, progress, signal })
   const folder = await createTemporaryFolder('probe')
   try {
     progress.phase(`starting ${kernel.id}`)
-    const answer = await probeInGuest({
-      kernel,
-      accelerator: accel,
-      runDir: folder.path,
-      onEvent: (event) => {
-        if (event.type === 'accelerator') progress.note(`${kernel.id} runs on ${event.accel}: ${event.why}`)
-        if (event.type === 'note') progress.warn(event.text)
-        if (event.type === 'progress') progress.phase(event.text)
+    const answer = await probeInGuest(
+      {
+        kernel,
+        accelerator: accel,
+        runDir: folder.path,
+        onEvent: (event) => {
+          if (event.type === 'accelerator') progress.note(`${kernel.id} runs on ${event.accel}: ${event.why}`)
+          if (event.type === 'note') progress.warn(event.text)
+          if (event.type === 'progress') progress.phase(event.text)
+        },
       },
-    })
+      signal,
+    )
     return answer as TargetInfo
   } finally {
     progress.end()

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { GmemError, usageError } from '../errors.js'
 import { resolveKernel } from '../kernels/index.js'
+import { locateQemu } from '../qemu/binary.js'
 import { createTemporaryFolder } from '../temporary.js'
 import type { CliContext } from './context.js'
 
@@ -21,6 +22,7 @@ In the prompt: Kvm, binding, abi, gpa(), pages(), mib(), ... are loaded, and awa
 Examples:
   gmem shell                 on the default kernel (7.3, or $GMEM_KERNEL)
   gmem shell -k ~/linux      on the kernel of a source tree
+  echo 'Kvm.open().vmTypes()' | gmem shell      for a script: only what the lines give is printed
 `
 
 /** Adds `gmem shell`. */
@@ -42,10 +44,12 @@ async function runShell(options: ShellOptions, { progress, signal }: CliContext)
   if (accel !== 'auto' && accel !== 'kvm' && accel !== 'tcg') {
     throw usageError(`--accel ${accel}: there is auto, kvm and tcg`)
   }
+  locateQemu()
   const kernel = await resolveKernel(options.kernel, { build: true, progress, signal })
   const { shellInGuest } = await import('../pool/in-guest.js')
   const folder = await createTemporaryFolder('shell')
   const { stdin, stdout } = process
+  const isTerminal = stdin.isTTY === true && stdout.isTTY === true
   try {
     progress.phase(`starting ${kernel.id}`)
     const how = await shellInGuest(
@@ -61,23 +65,23 @@ async function runShell(options: ShellOptions, { progress, signal }: CliContext)
         },
       },
       {
-        columns: stdout.columns ?? 80,
+        columns: isTerminal ? (stdout.columns ?? 80) : null,
         onInput: (listener) => {
           progress.end()
-          if (stdin.isTTY) stdin.setRawMode(true)
+          if (isTerminal) stdin.setRawMode(true)
           stdin.setEncoding('utf8').on('data', listener)
-          // A pipe that ends is a person who presses Ctrl-D.
-          stdin.on('end', () => listener('\u0004'))
+          stdin.on('end', () => listener(null))
         },
         write: (data) => void stdout.write(data),
       },
+      signal,
     )
     if (how === 'ended')
       throw new GmemError('the VM ended', {
         hint: 'Its kernel may have died; run with -k and a debug flavour to see more.',
       })
   } finally {
-    if (stdin.isTTY) stdin.setRawMode(false)
+    if (isTerminal) stdin.setRawMode(false)
     stdin.destroy()
     await folder.remove()
   }

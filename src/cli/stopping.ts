@@ -48,9 +48,17 @@ export function createStopper(
   return { requested, isRequested: () => isRequested, dispose }
 }
 
-/** Lets the tests that run come to their end for a moment; then takes their workers and VMs away. */
-export async function giveUp(vitest: Vitest, running: Promise<unknown>): Promise<void> {
+/**
+ * Ends the VMs in which nothing runs yet (`closeTargets`), lets the tests that run come to their end for a moment, and then takes their
+ * workers and VMs away.
+ */
+export async function giveUp(
+  vitest: Vitest,
+  running: Promise<unknown>,
+  closeTargets: () => Promise<unknown>,
+): Promise<void> {
   vitest.cancelCurrentRun('keyboard-input').catch(() => {})
+  closeTargets().catch(() => {})
   if (await within(running, CANCEL_MS_MAX)) return
   vitest.close().catch(() => {})
   await within(running, CLOSE_MS_MAX)

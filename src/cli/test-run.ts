@@ -46,6 +46,8 @@ export interface TestRequest extends Omit<TargetOptions, 'runDir' | 'onEvent'> {
 export async function runTests(request: TestRequest, context: CliContext): Promise<ExitCode> {
   checkFilters(request.filters)
   checkOutputs(request.outputs)
+  // Before a kernel is built, which takes minutes.
+  if (request.kernels.length > 0) (await import('../qemu/binary.js')).locateQemu()
   const screen = new Screen(usesStdout(request.outputs) ? process.stderr : process.stdout)
   const kernels = await findKernels(request.kernels, context)
   const host = request.host && isHostUsable(kernels.length > 0, screen)
@@ -118,13 +120,15 @@ class TestRun {
       this.#onEvent('host', { type: 'accelerator', accel: 'host', why: "this machine's own /dev/kvm" })
     }
     const vitest = await createEngine({ ...request, targets, screen, reporters: [recorder, terminal] })
-    this.#environment = this.#recordEnvironment(targets)
+    this.#environment = this.#tryToWrite(this.#recordEnvironment(targets))
     const stop = createStopper(recorder, this.context.signal, deadlineOf(request))
     try {
       const running = vitest.start([...request.filters])
       await Promise.race([running, stop.requested])
       if (request.watch) await stop.requested
-      if (stop.isRequested()) await giveUp(vitest, running)
+      if (stop.isRequested()) {
+        await giveUp(vitest, running, () => Promise.all(targets.map((target) => target.close())))
+      }
     } finally {
       stop.dispose()
     }
@@ -134,14 +138,29 @@ class TestRun {
   }
 
   #reported = false
+  #writeError: string | null = null
+
+  /** A full disk must not take along what the terminal shows. */
+  async #tryToWrite(writing: Promise<void>): Promise<void> {
+    try {
+      await writing
+    } catch (error) {
+      this.#writeError ??= error instanceof Error ? error.message : String(error)
+    }
+  }
 
   async #report(result: RunResult, terminal: TerminalReporter): Promise<void> {
     if (this.#reported && !this.request.watch) return
     this.#reported = true
     this.#exitCode = result.exitCode as ExitCode
     const { namePattern, outputs } = this.request
-    await writeResult(this.runDir, result)
-    await writeOutputs(result, outputs, this.screen)
+    await this.#environment
+    await this.#tryToWrite(writeResult(this.runDir, result))
+    await this.#tryToWrite(writeOutputs(result, outputs, this.screen))
+    if (this.#writeError !== null) {
+      this.screen.print(`not all results could be written: ${this.#writeError}`)
+      if (this.#exitCode !== ExitCode.interrupted) this.#exitCode = ExitCode.infrastructure
+    }
     if (this.#exitCode === ExitCode.usage) this.screen.print(`no test's name matches ${namePattern}`)
     terminal.printResult(result)
   }

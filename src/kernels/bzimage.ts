@@ -2,12 +2,18 @@
 import { type FileHandle, open } from 'node:fs/promises'
 
 // Offsets of the setup header: Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header".
+const SETUP_SECTORS_OFFSET = 0x1f1
+const SYSSIZE_OFFSET = 0x1f4
 const HEADER_MAGIC_OFFSET = 0x202
 const HEADER_MAGIC = 'HdrS'
 const PROTOCOL_VERSION_OFFSET = 0x206
 const KERNEL_VERSION_OFFSET = 0x20e
 const XLOADFLAGS_OFFSET = 0x236
 const XLF_KERNEL_64 = 1
+/** `syssize`, the length of the protected-mode code, counts in these. */
+const PARAGRAPH_BYTES = 16
+/** What `setup_sects` 0 stands for. */
+const SETUP_SECTORS_DEFAULT = 4
 /** `kernel_version` counts from the end of the boot sector. */
 const BOOT_SECTOR_BYTES = 0x200
 const PROTOCOL_WITH_XLOADFLAGS = 0x20c
@@ -20,8 +26,8 @@ export class BzImageError extends Error {
 
 /**
  * The kernel release (`7.3.4-gmem`, what `uname -r` says) that a bzImage holds, read from its setup header.
- * Throws BzImageError where the file cannot be read, is no bzImage (no "HdrS" at 0x202), or has no 64-bit
- * entry.
+ * Throws BzImageError where the file cannot be read, is no bzImage (no "HdrS" at 0x202), is shorter than its
+ * header says, or has no 64-bit entry.
  */
 export async function readBzImageRelease(path: string): Promise<string> {
   const file = await openImage(path)
@@ -29,6 +35,7 @@ export async function readBzImageRelease(path: string): Promise<string> {
     const header = Buffer.alloc(BOOT_SECTOR_BYTES * 2)
     const { bytesRead } = await file.read(header, 0, header.length, 0)
     checkHeader(path, header.subarray(0, bytesRead))
+    checkLength(path, header, (await file.stat()).size)
     const version = Buffer.alloc(VERSION_BYTES_MAX)
     const position = BOOT_SECTOR_BYTES + header.readUInt16LE(KERNEL_VERSION_OFFSET)
     const read = await file.read(version, 0, version.length, position)
@@ -64,6 +71,16 @@ function checkHeader(path: string, header: Buffer): void {
     (header.readUInt16LE(XLOADFLAGS_OFFSET) & XLF_KERNEL_64) !== 0
   if (!has64BitEntry)
     throw new BzImageError(`${path}: is not a 64-bit kernel; guest_memfd needs CONFIG_64BIT=y`)
+}
+
+/** A copy that was interrupted boots into a silent reset. */
+function checkLength(path: string, header: Buffer, size: number): void {
+  const sectors = header.readUInt8(SETUP_SECTORS_OFFSET) || SETUP_SECTORS_DEFAULT
+  const paragraphs = header.readUInt32LE(SYSSIZE_OFFSET)
+  const wanted = (sectors + 1) * BOOT_SECTOR_BYTES + paragraphs * PARAGRAPH_BYTES
+  // The last paragraph may be a part of one.
+  if (size > wanted - PARAGRAPH_BYTES) return
+  throw new BzImageError(`${path}: is cut short: it has ${size} of the ${wanted} bytes that its header says`)
 }
 
 function parseVersion(path: string, text: Buffer): string {

@@ -4,6 +4,7 @@ import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { GmemError } from '../errors.js'
 
+const MiB = 1024 ** 2
 const GiB = 1024 ** 3
 const hint = 'Free some space, run `gmem kernel gc`, or point GMEM_CACHE to a folder on a larger device.'
 
@@ -18,7 +19,7 @@ export async function requireFreeSpace(path: string, bytes: number, purpose: str
   const free = await freeBytes(path)
   if (free >= bytes) return
   throw new GmemError(
-    `not enough disk space: ${purpose} needs ${inGiB(bytes)} in ${path}, where ${inGiB(free)} are free`,
+    `not enough disk space: ${purpose} needs ${inWords(bytes)} in ${path}, where ${inWords(free)} are free`,
     { hint },
   )
 }
@@ -35,8 +36,8 @@ export function asNoSpace(error: unknown, path: string): unknown {
   return (error as NodeJS.ErrnoException).code === 'ENOSPC' ? new NoSpaceError(path, error) : error
 }
 
-function inGiB(bytes: number): string {
-  return `${(bytes / GiB).toFixed(1)} GiB`
+function inWords(bytes: number): string {
+  return bytes < GiB ? `${Math.floor(bytes / MiB)} MiB` : `${(bytes / GiB).toFixed(1)} GiB`
 }
 
 function existingParent(path: string): string {

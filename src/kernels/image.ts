@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { usageError } from '../errors.js'
 import { BzImageError, readBzImageRelease } from './bzimage.js'
-import { indexedModules } from './module-index.js'
+import { indexedModules, releaseOfModule } from './module-index.js'
 import type { KernelImage } from './types.js'
 
 /** A ready image that -k names, with the modules that belong to it. Unusable input is a GmemError with exit code 2. */
@@ -54,8 +54,10 @@ async function namedModules(given: string, release: string): Promise<string> {
   ]
   const found = below.map((path) => join(given, path)).filter(holdsModules)
   const matching = found.find((path) => releaseOfModules(path) === release)
-  if (matching !== undefined) return indexedModules(matching, release)
-  const others = found.length > 0 ? found.map(releaseOfModules) : releasesBelow(given)
+  const indexed = matching === undefined ? null : await indexedModules(matching, release)
+  const builtFor = indexed === null ? null : await releaseOfModule(indexed)
+  if (indexed !== null && (builtFor ?? release) === release) return indexed
+  const others = builtFor ? [builtFor] : found.length > 0 ? found.map(releaseOfModules) : releasesBelow(given)
   throw usageError(
     others.length === 0
       ? `${given} holds no modules of ${release}`
@@ -98,7 +100,7 @@ function holdsModules(dir: string): boolean {
   return existsSync(join(dir, 'kernel')) || existsSync(join(dir, 'modules.dep'))
 }
 
-/** `modules_install` names the folder after the release; the folder's name is all that compressed modules tell. */
+/** `modules_install` names the folder after the release. */
 function releaseOfModules(dir: string): string {
   return basename(resolve(dir))
 }

@@ -37,6 +37,21 @@ export async function indexedModules(dir: string, release: string): Promise<stri
   return join(root, 'lib', 'modules', release)
 }
 
+/**
+ * The release that a module of the indexed folder was built for (vermagic), KVM's where it has one; null where there are none. A kernel
+ * loads no other, whatever the folder is called.
+ */
+export async function releaseOfModule(dir: string): Promise<string | null> {
+  const index = readFileSync(join(dir, 'modules.dep'), 'utf8').split('\n')
+  const paths = index
+    .map((line) => line.slice(0, Math.max(0, line.indexOf(':'))))
+    .filter((path) => path !== '')
+  const path = paths.find((name) => /\/kvm\.ko(\.\w+)?$/.test(name)) ?? paths[0]
+  if (path === undefined) return null
+  const vermagic = await run('modinfo', ['--field', 'vermagic', resolve(dir, path)])
+  return vermagic.split(' ')[0] || null
+}
+
 /** Those that make built: modules.order lists them, as .ko or (since 6.2) .o. */
 function builtModules(tree: string): Map<string, string> {
   const order = readFileSync(join(tree, 'modules.order'), 'utf8').split('\n')

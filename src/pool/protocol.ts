@@ -25,8 +25,8 @@ export type HostMessage =
       readonly entries: readonly (readonly [string, LedgerEntry])[]
     }
   | { readonly type: 'vitest'; readonly message: unknown }
-  /** Keystrokes for `gmem shell`; the first one starts the prompt. */
-  | { readonly type: 'shell-input'; readonly data: string; readonly columns: number }
+  /** What is typed for `gmem shell`, null at its end; the first one starts the prompt. `columns`: null where there is no terminal. */
+  | { readonly type: 'shell-input'; readonly data: string | null; readonly columns: number | null }
   | { readonly type: 'probe' }
 
 export type GuestMessage =

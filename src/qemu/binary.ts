@@ -23,19 +23,23 @@ export interface QemuBinary {
 const found = new Map<string, Promise<QemuBinary>>()
 
 /**
- * Finds qemu-system-x86_64 in PATH, or where GMEM_QEMU says. Throws InfrastructureError where it is missing
- * or does not start, with what to install.
+ * The path of qemu-system-x86_64 in PATH, or what GMEM_QEMU says; runs nothing. Throws InfrastructureError where
+ * it is missing, with what to install.
  */
-export async function findQemu(env: NodeJS.ProcessEnv = process.env): Promise<QemuBinary> {
+export function locateQemu(env: NodeJS.ProcessEnv = process.env): string {
   const program = env.GMEM_QEMU ?? 'qemu-system-x86_64'
   const path = findProgram(program, env)
-  if (path === null) {
-    throw new InfrastructureError(
-      env.GMEM_QEMU === undefined
-        ? 'no qemu-system-x86_64 in PATH: apt-get install qemu-system-x86'
-        : `GMEM_QEMU=${program}: no such program; unset it, and apt-get install qemu-system-x86`,
-    )
-  }
+  if (path !== null) return path
+  throw new InfrastructureError(
+    env.GMEM_QEMU === undefined
+      ? 'no qemu-system-x86_64 in PATH: apt-get install qemu-system-x86'
+      : `GMEM_QEMU=${program}: no such program; unset it, and apt-get install qemu-system-x86`,
+  )
+}
+
+/** Finds QEMU as locateQemu does. Throws InfrastructureError where it is missing or does not start. */
+export async function findQemu(env: NodeJS.ProcessEnv = process.env): Promise<QemuBinary> {
+  const path = locateQemu(env)
   const known = found.get(path) ?? inspect(path)
   found.set(path, known)
   return await known

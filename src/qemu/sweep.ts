@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isAlive } from '../processes.js'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -42,14 +43,4 @@ export function selectOld(
 export function isLeftover(name: string): boolean {
   const pid = /\.(\d+)\.partial$/.exec(name)?.[1]
   return pid !== undefined && !isAlive(Number(pid))
-}
-
-/** Whether a process exists. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }

@@ -4,7 +4,7 @@ import { copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } fr
 import { cpus, release, totalmem } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { GmemError } from '../errors.js'
+import { ExitCode, GmemError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { cacheRoot, projectRoot } from '../paths.js'
 import type { RunResult } from './schema.js'
@@ -56,7 +56,9 @@ export async function writeEnvironment(
   kernels: readonly KernelImage[],
 ): Promise<void> {
   const qemu =
-    kernels.length === 0 ? null : await firstLine(process.env.QEMU ?? 'qemu-system-x86_64', ['--version'])
+    kernels.length === 0
+      ? null
+      : await firstLine(process.env.GMEM_QEMU ?? 'qemu-system-x86_64', ['--version'])
   const environment = {
     gmem: { commit: await gitCommit(), root: projectRoot },
     node: process.version,
@@ -90,6 +92,7 @@ export async function readRun(folder?: string): Promise<EarlierRun> {
     return { folder: from, request: environment.request, run }
   } catch (error) {
     throw new GmemError(`no finished run to read in ${from}`, {
+      exitCode: ExitCode.usage,
       hint: 'Run gmem test first.',
       cause: error,
     })

@@ -18,12 +18,14 @@ export class Shell {
 
   constructor(readonly port: GuestPort) {}
 
-  input(data: string, columns: number): void {
+  /** What was typed; null ends it. `columns`: null where nobody types, but a pipe brings the lines. */
+  input(data: string | null, columns: number | null): void {
     if (!this.#started) this.#start(columns)
-    this.#keys.write(data)
+    if (data === null) this.#keys.end()
+    else this.#keys.write(data)
   }
 
-  #start(columns: number): void {
+  #start(columns: number | null): void {
     this.#started = true
     const screen = Object.assign(
       new Writable({
@@ -32,14 +34,14 @@ export class Shell {
           done()
         },
       }),
-      { columns, isTTY: true },
+      columns === null ? {} : { columns, isTTY: true },
     )
     const repl = start({
-      prompt: 'gmem> ',
+      prompt: columns === null ? '' : 'gmem> ',
       input: this.#keys,
       output: screen,
-      terminal: true,
-      useColors: true,
+      terminal: columns !== null,
+      useColors: columns !== null,
     })
     Object.assign(repl.context, { ...units, ...kvm, abi, binding })
     repl.on('exit', () => this.port.send({ type: 'shell-exit' }))
