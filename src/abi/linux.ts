@@ -121,6 +121,7 @@ export const SYS = {
   madvise: 28,
   dup: 32,
   setitimer: 38,
+  clock_gettime: 228,
   sendfile: 40,
   sendmsg: 46,
   recvmsg: 47,

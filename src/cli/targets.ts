@@ -146,7 +146,7 @@ function projectConfig(
       env,
       include: [`${TEST_FOLDER}/**/*.test.ts`],
       environment: 'node',
-      includeTaskLocation: true,
+      includeTaskLocation: false,
       testTimeout: TEST_TIMEOUT_MS,
       hookTimeout: TEST_TIMEOUT_MS,
       // What the guest's worker has loaded when its VM is saved must be the very same modules that tests import.

@@ -122,6 +122,8 @@ async function configure(
     tree.state.configuredWith = null
     await make([`KCONFIG_ALLCONFIG=${fragments}`, 'allnoconfig'], { ...settings, jobs: 1 })
     tree.state.configuredWith = wanted
+    // Another configuration may build all objects again.
+    if (!tree.state.finished) tree.state.objects = 0
   }
   const report = await checkConfig(tree.src, request.fragments, signal)
   if (report.missing.length > 0) {

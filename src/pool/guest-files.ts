@@ -28,7 +28,7 @@ export async function guestInitramfs(
     cacheDir: cacheRoot(),
     kernel,
     // The port's read holds one thread of the pool for ever.
-    command: [process.execPath, '--enable-source-maps', worker],
+    command: [process.execPath, worker],
     programs: [addon],
     files: [
       join(projectRoot, 'package.json'),

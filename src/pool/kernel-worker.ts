@@ -30,7 +30,9 @@ export class KernelPoolWorker implements PoolWorker {
   #hang: HangWatch | null = null
   #startRequest: WorkerRequest | null = null
   #runRequest: WorkerRequest | null = null
-  #replaying = false
+  /** The guest's worker has started: it takes a run. */
+  #isReady = false
+  #failure: unknown = null
   #thorough = false
   #vms = 0
   #stopped = false
@@ -52,8 +54,9 @@ export class KernelPoolWorker implements PoolWorker {
     return data
   }
 
+  /** Returns before there is a VM: vitest gives a worker 90 s to start, and a debug kernel may take longer to boot. */
   async start(): Promise<void> {
-    this.#adopt(await this.source.take())
+    void this.#bringUp()
   }
 
   async stop(): Promise<void> {
@@ -68,16 +71,44 @@ export class KernelPoolWorker implements PoolWorker {
       this.#emit('message', { type: 'stopped', __vitest_worker_response__: true })
       return
     }
-    if (message.type === 'start') this.#startRequest = message
+    if (message.type === 'start') {
+      this.#startRequest = message
+      this.#emit('message', { type: 'started', __vitest_worker_response__: true })
+    }
     if (message.type === 'run' || message.type === 'collect') {
       this.#runRequest = message
-      this.#sendLedger()
+      if (this.#isReady) this.#sendRun()
+      if (this.#failure !== null) this.#emit('error', this.#failure)
+      return
     }
     this.#session?.send({ type: 'vitest', message })
   }
 
+  /** Gets a VM and has its worker start; what is to run follows when it has. */
+  async #bringUp(): Promise<void> {
+    try {
+      const session = await this.source.take()
+      if (this.#stopped) {
+        await session.close()
+        return
+      }
+      this.#adopt(session)
+      if (this.#startRequest) session.send({ type: 'vitest', message: this.#startRequest })
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Nothing more will run: vitest listens for that once it has asked for a run. */
+  #fail(error: unknown): void {
+    if (this.#stopped) return
+    this.#failure = error
+    if (this.#runRequest !== null) this.#emit('error', error)
+  }
+
   #adopt(session: Session): void {
     this.#session = session
+    this.#isReady = false
     this.#vms += 1
     session.on('message', (message) => this.#receive(session, message))
     session.on('exit', (exit) => this.#onExit(session, exit))
@@ -109,7 +140,7 @@ export class KernelPoolWorker implements PoolWorker {
         this.#ledger.condemn(message.testId, message.error, message.splats)
         void this.#replace(session)
         break
-      case 'slab-leak':
+      case 'file-leak':
         this.#lookForLeak(session, message.what)
         break
       default:
@@ -118,10 +149,10 @@ export class KernelPoolWorker implements PoolWorker {
   }
 
   #forward(message: unknown): void {
-    const response = message as { type?: string; __vitest_worker_response__?: boolean }
+    const response = message as { type?: string; error?: unknown; __vitest_worker_response__?: boolean }
     if (response.__vitest_worker_response__) {
-      if (response.type === 'started' && this.#replaying) {
-        this.#replayRun()
+      if (response.type === 'started') {
+        this.#onStarted(response.error)
         return
       }
       if (response.type === 'testfileFinished') this.#runRequest = null
@@ -171,17 +202,10 @@ export class KernelPoolWorker implements PoolWorker {
         new Error(`gmem: ${this.#vms} VMs died in one test file; the rest of it did not run`),
       )
     }
-    try {
-      const session = await this.source.take()
-      this.#replaying = true
-      this.#adopt(session)
-      if (this.#startRequest) session.send({ type: 'vitest', message: this.#startRequest })
-    } catch (error) {
-      this.#emit('error', error)
-    }
+    await this.#bringUp()
   }
 
-  /** Finds the test that left slab objects behind: the whole file again, in a fresh VM, looking after each test. */
+  /** Finds the test that left something behind: the whole file again, in a fresh VM, looking after each test. */
   #lookForLeak(session: Session, what: string): void {
     if (this.#thorough) {
       this.#emit('error', new Error(`gmem: this file left behind: ${what}; no single test of it shows that`))
@@ -192,8 +216,16 @@ export class KernelPoolWorker implements PoolWorker {
     void this.#replace(session)
   }
 
-  #replayRun(): void {
-    this.#replaying = false
+  #onStarted(error: unknown): void {
+    if (error !== undefined) {
+      this.#fail(error)
+      return
+    }
+    this.#isReady = true
+    if (this.#runRequest !== null) this.#sendRun()
+  }
+
+  #sendRun(): void {
     this.#sendLedger()
     if (this.#runRequest) this.#session?.send({ type: 'vitest', message: this.#runRequest })
   }

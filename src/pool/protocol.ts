@@ -50,8 +50,8 @@ export type GuestMessage =
       readonly error: RecordedError
       readonly splats: readonly Splat[]
     }
-  /** The file as a whole left KVM's slab objects behind. */
-  | { readonly type: 'slab-leak'; readonly what: string }
+  /** The file as a whole left something behind that is not looked for after each test. */
+  | { readonly type: 'file-leak'; readonly what: string }
   /** The guest's event loop is alive. */
   | { readonly type: 'heartbeat' }
   | { readonly type: 'shell-output'; readonly data: string }
@@ -84,6 +84,6 @@ export interface TroublePolicy {
   readonly splats: 'fail' | 'warn' | 'off'
   /** Text of the allow file, '' for none. */
   readonly allow: string
-  /** `quick`: descriptors, threads, VMs and pages after each test, slab objects after each file; `thorough`: all after each test. */
+  /** `quick`: descriptors, threads and VMs after each test, a DeepCensus after each file; `thorough`: all after each test. */
   readonly leaks: 'off' | 'quick' | 'thorough'
 }

@@ -28,7 +28,7 @@ export async function rehearse(session: Session, policy: TroublePolicy): Promise
       reporters: [{}],
       include: [`${FOLDER}/**/*.test.ts`],
       environment: 'node',
-      includeTaskLocation: true,
+      includeTaskLocation: false,
       pool: { name: 'gmem-rehearsal', createPoolWorker: () => new RehearsalWorker(session, policy) },
       server: { deps: { external: [/\/dist\//] } },
     },
@@ -89,7 +89,8 @@ class RehearsalWorker implements PoolWorker {
 
   send(message: WorkerRequest): void {
     if (message.type === 'stop') {
-      return this.#emit('message', { type: 'stopped', __vitest_worker_response__: true })
+      this.#emit('message', { type: 'stopped', __vitest_worker_response__: true })
+      return
     }
     if (message.type === 'run') this.session.send({ type: 'ledger', policy: this.policy, entries: [] })
     this.session.send({ type: 'vitest', message })

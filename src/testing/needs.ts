@@ -28,6 +28,7 @@ export function need(name: string, unmet: Need['unmet']): Need {
 
 /** The reason to skip: the first need that is not met, or null. */
 export async function firstUnmet(needs: readonly Need[], target: TargetInfo): Promise<Unmet> {
+  if (target.kvmError === 'ENOTTY') return 'needs /dev/kvm: what is there is no KVM device (ENOTTY)'
   if (target.kvmError !== '') return `needs /dev/kvm: opening it fails with ${target.kvmError}`
   for (const { name, unmet } of needs) {
     const reason = await unmet(target)

@@ -45,7 +45,7 @@ function probe(): TargetInfo {
   }
   let kvm: Kvm
   try {
-    kvm = Kvm.open()
+    kvm = openKvm()
   } catch (error) {
     const none = { apiVersion: 0, cpuVendor: '', capabilities: {}, vmTypes: [], ioctls: {}, tdp: false }
     return { ...host, ...none, kvmError: codeOf(error) }
@@ -64,6 +64,18 @@ function probe(): TargetInfo {
     }
   } finally {
     kvm.close()
+  }
+}
+
+/** Opens KVM and has it answer: a device that is none can be opened, too (ENOTTY). */
+function openKvm(): Kvm {
+  const kvm = Kvm.open()
+  try {
+    kvm.apiVersion()
+    return kvm
+  } catch (error) {
+    kvm.close()
+    throw error
   }
 }
 

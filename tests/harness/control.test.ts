@@ -6,7 +6,9 @@ await describePlanted('where nothing is planted', { fixture: 'control' }, (plant
   test('nothing is found', () => {
     const { tests, unhandled, events } = planted.run
     const failed = tests.filter(({ state }) => state !== 'passed')
-    expect(failed).toMatchObject([{ name: 'Node > a failed assertion', errors: [{ name: 'AssertionError' }] }])
+    expect(failed).toMatchObject([
+      { name: 'Node > a failed assertion', errors: [{ name: 'AssertionError' }] },
+    ])
     expect(tests.filter(({ splats, failure }) => splats.length > 0 || failure !== undefined)).toEqual([])
     expect(tests).toHaveLength(21)
     expect(unhandled).toEqual([])

@@ -27,14 +27,20 @@ await describePlanted('the death of a VM', { fixture: 'deaths' }, (planted) => {
 
   test.for([
     ['a BUG', /^the guest kernel died during "a BUG": kernel BUG at gmem_plant\.c:\d+ in plant_bug/],
-    ['a null dereference', /^the guest kernel died .*: BUG: kernel NULL pointer dereference in plant_null_deref/],
+    [
+      'a null dereference',
+      /^the guest kernel died .*: BUG: kernel NULL pointer dereference in plant_null_deref/,
+    ],
     ['a general protection fault', /^the guest kernel died .*: Oops: general protection fault in plant_gpf/],
     ['a panic', /^the guest kernel died .*: Kernel panic: gmem_plant: a planted panic/],
     ['a triple fault', /^the guest kernel died .*: unexpected reset: a triple fault/],
     ['the OOM killer', /^the test worker died .*: killed by signal 9 \(SIGKILL\): .*[Oo]ut of memory/],
     ['a signal that ends the worker', /^the test worker died .*: killed by signal 11 \(SIGSEGV\)/],
     ['an exit of the worker', /^the test worker died .*: exited with status 7/],
-    ['a panic right after the test', /^the guest kernel died right after "a panic right after the test": Kernel panic/],
+    [
+      'a panic right after the test',
+      /^the guest kernel died right after "a panic right after the test": Kernel panic/,
+    ],
   ] as const)('says who died, and of what: %s', ([name, message]) => {
     expect(messageOf(name)).toMatch(message)
   })
@@ -46,7 +52,8 @@ await describePlanted('the death of a VM', { fixture: 'deaths' }, (planted) => {
 
   test('that comes again in a fresh VM is called deterministic', () => {
     const dead = planted.run.tests.filter(({ state }) => state === 'failed')
-    for (const { name } of dead) expect(messageOf(name)).toContain('Deterministic: the same in 2 of 2 fresh VMs.')
+    for (const { name } of dead)
+      expect(messageOf(name)).toContain('Deterministic: the same in 2 of 2 fresh VMs.')
     expect(planted.run.vms).toBe(1 + 2 * dead.length)
   })
 

@@ -11,7 +11,10 @@ await describePlanted('what a test leaves behind', { fixture: 'leaks' }, (plante
       'a VM': 'failed KernelLeak/leak',
       'the thread of a vCPU': 'failed KernelLeak/leak',
       'a VM whose descriptor is closed': 'failed KernelLeak/leak',
+      'a guest_memfd whose descriptor is closed': 'failed KernelLeak/leak',
       'a page of a guest_memfd': 'failed KernelLeak/leak',
+      'pages of the kernel': 'failed KernelLeak/leak',
+      'slab objects of the kernel': 'failed KernelLeak/leak',
       'a leak and a failed assertion': 'failed AssertionError',
       'a leak and a WARN': 'failed KernelSplat/splat [WARN]',
       'nothing at the end': 'passed',
@@ -25,6 +28,8 @@ await describePlanted('what a test leaves behind', { fixture: 'leaks' }, (plante
     ['the thread of a vCPU', /descriptor \d+ \(anon_inode:kvm-vcpu:0\).*1 threads/],
     ['a VM whose descriptor is closed', /^this test left behind: 1 VMs \(\/sys\/kernel\/debug\/kvm\)$/],
     ['a page of a guest_memfd', /^this test left behind: 4 KiB of unevictable memory/],
+    ['pages of the kernel', /^this test left behind: 10\d\d KiB of pages that nothing accounts for$/],
+    ['slab objects of the kernel', /^this test left behind: \d+ KiB of unreclaimable slabs$/],
   ] as const)('is named: %s', ([name, message]) => {
     expect(planted.run.test(name).errors[0]?.message).toMatch(message)
   })

@@ -30,9 +30,9 @@ await describePlanted('splats that may pass', { fixture: 'policies', allow: ALLO
   test('need a reason each: an entry without one ends the run before a VM starts', () => {
     const { kernel } = planted.ground
     const options = { kernel, accelerator: 'auto', runDir: '/nonexistent' } as const
-    expect(() => createKernelPool({ ...options, allow: 'WARN:plant_warn\n', allowFile: 'splats.allow' })).toThrow(
-      'splats.allow:1: this entry has no reason',
-    )
+    expect(() =>
+      createKernelPool({ ...options, allow: 'WARN:plant_warn\n', allowFile: 'splats.allow' }),
+    ).toThrow('splats.allow:1: this entry has no reason')
   })
 })
 
@@ -48,9 +48,15 @@ await describePlanted('splats that are only shown', { fixture: 'policies', splat
   })
 })
 
-await describePlanted('splats that nobody wants to know', { fixture: 'policies', splats: 'off' }, (planted) => {
-  test('are not looked for', () => {
-    expect(planted.run.tests.map(({ state, splats }) => [state, splats.length])).toEqual(Array(5).fill(['passed', 0]))
-    expect(planted.run.vms).toBe(1)
-  })
-})
+await describePlanted(
+  'splats that nobody wants to know',
+  { fixture: 'policies', splats: 'off' },
+  (planted) => {
+    test('are not looked for', () => {
+      expect(planted.run.tests.map(({ state, splats }) => [state, splats.length])).toEqual(
+        Array(5).fill(['passed', 0]),
+      )
+      expect(planted.run.vms).toBe(1)
+    })
+  },
+)

@@ -18,7 +18,9 @@ await describePlanted('what the kernel complains about', { fixture: 'splats' }, 
       'a soft lockup': 'failed KernelSplat/splat [soft-lockup]',
       'a hung task': 'failed KernelSplat/splat [hung-task]',
       'an RCU stall': 'failed KernelSplat/splat [RCU-stall]',
-      'a workqueue that stalls': expect.stringMatching(/^failed KernelSplat\/splat \[workqueue(, workqueue)*\]$/),
+      'a workqueue that stalls': expect.stringMatching(
+        /^failed KernelSplat\/splat \[workqueue(, workqueue)*\]$/,
+      ),
       'a WARN of a kernel thread right after the test': 'failed KernelSplat/splat [WARN]',
       'nothing between': 'passed',
       'a WARN of a kernel thread after the last test': 'failed KernelSplat/splat [WARN]',
@@ -28,7 +30,9 @@ await describePlanted('what the kernel complains about', { fixture: 'splats' }, 
 
   test('is told with the function that did it and the whole report', () => {
     const [error] = planted.run.test('a WARN').errors
-    expect(error?.message).toMatch(/^the kernel complained during this test: WARNING: gmem_plant\.c:\d+ at plant_warn/)
+    expect(error?.message).toMatch(
+      /^the kernel complained during this test: WARNING: gmem_plant\.c:\d+ at plant_warn/,
+    )
     expect(error?.message).toContain('Call Trace:')
     expect(planted.run.test('a list that is corrupted').splats[0]?.title).toContain('plant_list_corruption')
     expect(planted.run.test('a hung task').splats[0]?.text).toContain('plant_hung_task')
@@ -45,7 +49,9 @@ await describePlanted('what the kernel complains about', { fixture: 'splats' }, 
   test('is taken back from a test that had passed, where it came right after it', () => {
     for (const when of ['right after the test', 'after the last test']) {
       const [error] = planted.run.test(`a WARN of a kernel thread ${when}`).errors
-      expect(error?.message).toMatch(/^the kernel complained right after this test: WARNING: .* late_warn_thread/)
+      expect(error?.message).toMatch(
+        /^the kernel complained right after this test: WARNING: .* late_warn_thread/,
+      )
     }
   })
 

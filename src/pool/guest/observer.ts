@@ -45,6 +45,8 @@ export class Observer implements TestObserver {
     const flaky = this.#flakiness(info, result)
     // A body that its time limit left behind still runs, and would disturb the tests after it.
     const replaceVm = this.#gate.isTainted || result.error?.name === 'TestTimeoutError'
+    // The VM takes along what no test of it has been asked about yet.
+    if (this.#gate.isTainted && !this.#gate.isThorough) await this.#reportFileLeak()
     if (result.knownIssue !== undefined) excuseSplats(info, result.knownIssue.id)
     const final: TestResult = {
       ...result,
@@ -56,12 +58,16 @@ export class Observer implements TestObserver {
     return flaky
   }
 
-  /** After the last test of a file: what the kernel said since, and what slab objects are left. */
+  /** After the last test of a file: what the kernel said since, and what is left of it. */
   async settle(): Promise<void> {
     await this.#reportLate(this.#gate.late(), null)
-    const leak = this.#gate.slabLeak()
+    await this.#reportFileLeak()
+  }
+
+  async #reportFileLeak(): Promise<void> {
+    const leak = await this.#gate.fileLeak()
     if (leak === '') return
-    this.port.send({ type: 'slab-leak', what: leak })
+    this.port.send({ type: 'file-leak', what: leak })
     await forever()
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { release } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type AllowEntry,
   findAllowed,
@@ -11,8 +12,8 @@ import {
 } from '../../splats/index.js'
 import type { TestInfo } from '../../testing/lifecycle.js'
 import type { TroublePolicy } from '../protocol.js'
+import { type DeepCensus, deepCensus, deepGrowth } from './deep-census.js'
 import { LeakWatch } from './leaks.js'
-import { type SlabCensus, slabCensus, slabGrowth } from './slabs.js'
 
 /** A splat, with the allow file's reason where it may pass. */
 export type JudgedSplat = Splat & { readonly allowed?: string }
@@ -33,9 +34,9 @@ export class KernelSplatError extends Error {
 /** Waiting for a report in the making is stretched by this: how slow the guest is nobody knows when the log is opened. */
 const SETTLE_STRETCH = 8
 
-/** How often, and how long apart in ms, freed slab objects are waited for. */
-const SLAB_ATTEMPTS_MAX = 10
-const SLAB_ATTEMPT_MS = 50
+/** How often, and how long apart in ms, what is freed late is waited for at the end of a file. */
+const SETTLE_ATTEMPTS_MAX = 10
+const SETTLE_ATTEMPT_MS = 50
 
 let watch: TroubleWatch | null = null
 
@@ -48,7 +49,7 @@ export function openKernelLog(): void {
 export class TroubleGate {
   readonly #allowed: readonly AllowEntry[]
   readonly #leaks: LeakWatch
-  readonly #slabs: SlabCensus | null
+  readonly #atStart: DeepCensus | null
   #isTainted = false
   #last: TestInfo | null = null
   #strays: JudgedSplat[] = []
@@ -56,13 +57,18 @@ export class TroubleGate {
   constructor(readonly policy: TroublePolicy) {
     this.#allowed = parseAllowFile(policy.allow, 'the allow file')
     this.#leaks = new LeakWatch(policy.leaks === 'thorough')
-    this.#slabs = policy.leaks === 'quick' ? slabCensus() : null
+    this.#atStart = policy.leaks === 'off' ? null : deepCensus()
     if (policy.splats !== 'off') openKernelLog()
   }
 
   /** True when this kernel is no ground for another test. */
   get isTainted(): boolean {
     return this.#isTainted
+  }
+
+  /** Whether each test is asked for all that it may have left. */
+  get isThorough(): boolean {
+    return this.policy.leaks === 'thorough'
   }
 
   /** The test whose window was open last. */
@@ -119,16 +125,16 @@ export class TroubleGate {
     return this.#judge(late).filter((splat) => this.#condemns(splat))
   }
 
-  /** Slab objects that the file as a whole left, '' for none: the file is then run again, looking at each test. */
-  slabLeak(): string {
-    const before = this.#slabs
+  /** What the file as a whole left, '' for nothing: the file is then run again, looking at each test. */
+  async fileLeak(): Promise<string> {
+    const before = this.#atStart
     if (before === null) return ''
     let left: string[] = []
-    for (let attempt = 0; attempt < SLAB_ATTEMPTS_MAX; attempt++) {
-      left = slabGrowth(before, slabCensus())
+    for (let attempt = 0; attempt < SETTLE_ATTEMPTS_MAX; attempt++) {
+      left = deepGrowth(before, deepCensus())
       if (left.length === 0) return ''
-      // RCU frees some of them a grace period later.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SLAB_ATTEMPT_MS)
+      // RCU frees some of it a grace period later.
+      await sleep(SETTLE_ATTEMPT_MS)
     }
     return left.join('; ')
   }

@@ -30,7 +30,9 @@ export function signalWhenSaid(
 
 function consolesWith(marker: string, runDir: string): string[] {
   const files = readdirSync(runDir).filter((name) => name.startsWith('console-'))
-  return files.map((name) => join(runDir, name)).filter((file) => readFileSync(file, 'latin1').includes(marker))
+  return files
+    .map((name) => join(runDir, name))
+    .filter((file) => readFileSync(file, 'latin1').includes(marker))
 }
 
 function qemuOf(consoleFile: string): number | null {

@@ -4,8 +4,13 @@ import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { createVitest, type TestCase, type UserWorkspaceConfig, type Vitest } from 'vitest/node'
 import { projectRoot } from '../../../src/paths.js'
-import { createKernelPool, type KernelPool, type KernelPoolOptions, type PoolEvent } from '../../../src/pool/index.js'
 import type { JudgedSplat } from '../../../src/pool/guest/trouble.js'
+import {
+  createKernelPool,
+  type KernelPool,
+  type KernelPoolOptions,
+  type PoolEvent,
+} from '../../../src/pool/index.js'
 import { createTemporaryFolder } from '../../../src/temporary.js'
 import type { Ground } from './ground.js'
 
@@ -38,7 +43,11 @@ export type FixtureOptions = Partial<Omit<KernelPoolOptions, 'kernel' | 'runDir'
 }
 
 /** Runs tests/harness/fixtures/NAME.test.ts on a kernel through the pool and vitest, just as a contract test file is run. */
-export async function runFixture(ground: Ground, name: string, options: FixtureOptions = {}): Promise<FixtureRun> {
+export async function runFixture(
+  ground: Ground,
+  name: string,
+  options: FixtureOptions = {},
+): Promise<FixtureRun> {
   const { meanwhile, ...poolOptions } = options
   const folder = await createTemporaryFolder(`fixture-${name}`)
   const events: PoolEvent[] = []
@@ -106,12 +115,18 @@ function fixtureRun(vitest: Vitest, unhandled: readonly unknown[], events: reado
   const errors = modules.flatMap((module) => module.errors().map(({ message }) => message))
   return {
     tests,
-    unhandled: [...errors, ...unhandled.map((error) => (error instanceof Error ? error.message : String(error)))],
+    unhandled: [
+      ...errors,
+      ...unhandled.map((error) => (error instanceof Error ? error.message : String(error))),
+    ],
     events,
     vms: events.filter(({ type }) => type === 'booted').length,
     test: (name) => {
       const found = tests.find((test) => test.name === name)
-      if (!found) throw new Error(`the fixture has no test "${name}", only ${tests.map((test) => test.name).join(', ')}`)
+      if (!found)
+        throw new Error(
+          `the fixture has no test "${name}", only ${tests.map((test) => test.name).join(', ')}`,
+        )
       return found
     },
     outcomes: Object.fromEntries(tests.map((test) => [test.name, outcomeOf(test)])),
@@ -134,6 +149,10 @@ function fixtureTest(test: TestCase): FixtureTest {
 function outcomeOf({ state, errors, failure, splats }: FixtureTest): string {
   const why = errors.map(({ name }) => name).join('+')
   const kind = failure === undefined ? '' : `/${failure}`
-  const seen = splats.map((splat) => (splat.allowed === undefined ? splat.kind : `${splat.kind}: ${splat.allowed}`))
-  return [state, why + kind, seen.length > 0 ? `[${seen.join(', ')}]` : ''].filter((part) => part !== '').join(' ')
+  const seen = splats.map((splat) =>
+    splat.allowed === undefined ? splat.kind : `${splat.kind}: ${splat.allowed}`,
+  )
+  return [state, why + kind, seen.length > 0 ? `[${seen.join(', ')}]` : '']
+    .filter((part) => part !== '')
+    .join(' ')
 }

@@ -5,15 +5,21 @@ import { errnoOf } from './conversion.js'
 import { sys } from './system-calls.js'
 
 const ITIMER_REAL = 0
-/** Longer than a tick of the coarsest clock that stamps files (100 Hz). */
-const CLOCK_TICK_MS = 12
+const CLOCK_REALTIME_COARSE = 5
 /** Once in so many ms the process gets a signal: often in the middle of a call of some ms. */
 const SIGNAL_PERIOD_US = 1000n
 const CALLS_MAX = 100
 
-/** Waits until a file's time stamp cannot be the same any more. */
+/** Waits until the clock that stamps files has moved: on a busy emulated CPU its tick can be late by any time. */
 export async function tick(): Promise<void> {
-  await sleep(CLOCK_TICK_MS)
+  const before = coarseTime()
+  while (coarseTime() === before) await sleep(1)
+}
+
+function coarseTime(): string {
+  const timespec = new Uint8Array(16)
+  sys('clock_gettime', CLOCK_REALTIME_COARSE, timespec)
+  return timespec.join()
 }
 
 /**

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, gpa, pages, test, vmType } from 'gmem/testing'
+
+test('private memory is zero', { needs: [vmType.swProtected] }, async ({ kvm }) => {
+  using vm = kvm.createVm({ type: 'SW_PROTECTED' })
+  const memory = vm.addMemory({ gpa: gpa(0x1000_0000), size: pages(16), guestMemfd: {} })
+  using vcpu = vm.createVcpu()
+
+  vm.setPrivate(memory)
+
+  await expect(vcpu).toSeeFilledWith(0, memory)
+})

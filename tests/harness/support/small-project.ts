@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { resolveKernel } from '../../../src/kernels/index.js'
+import { projectRoot } from '../../../src/paths.js'
+
+/** Files that a copy of gmem needs beside its dist. */
+const FILES = ['package.json', 'build/Release/gmem.node']
+const CONTRACT = join(projectRoot, 'tests/harness/support/contract')
+
+/** A copy of this gmem whose contract is the few files of support/contract: quick, known, and with failures on purpose. */
+export interface SmallProject {
+  readonly root: string
+  remove(): void
+}
+
+/** Makes the copy below build/, from where node_modules is found as the original finds it. */
+export function createSmallProject(): SmallProject {
+  const root = mkdtempSync(join(projectRoot, 'build', 'harness-'))
+  cpSync(join(projectRoot, 'dist'), join(root, 'dist'), { recursive: true })
+  mkdirSync(join(root, 'build/Release'), { recursive: true })
+  mkdirSync(join(root, 'tests/kernel'), { recursive: true })
+  for (const file of FILES) copyFileSync(join(projectRoot, file), join(root, file))
+  symlinkSync(join(projectRoot, 'vm-images'), join(root, 'vm-images'))
+  for (const name of readdirSync(CONTRACT)) {
+    copyFileSync(join(CONTRACT, name), join(root, 'tests/kernel', name.replace(/\.ts$/, '.test.ts')))
+  }
+  return { root, remove: () => rmSync(root, { recursive: true, force: true }) }
+}
+
+/** The image of the default kernel; its modules lie beside it. Throws where it is not built: nothing here builds one. */
+export async function builtImage(): Promise<string> {
+  return (await resolveKernel(undefined, { build: false })).bzImage
+}
