@@ -71,7 +71,7 @@ export default defineConfig({
         resolve: { alias },
         test: {
           name: 'harness',
-          include: ['tests/harness/**/*.test.ts'],
+          include: ['tests/harness/*.test.ts'],
           pool: 'forks',
           // Each boots VMs of its own: two at a time are all that two cores carry.
           maxWorkers: 2,
