@@ -86,4 +86,6 @@ export interface TroublePolicy {
   readonly allow: string
   /** `quick`: descriptors, threads and VMs after each test, a DeepCensus after each file; `thorough`: all after each test. */
   readonly leaks: 'off' | 'quick' | 'thorough'
+  /** The VM is about to be saved: whatever is found, it stays. */
+  readonly rehearsal?: boolean
 }

@@ -92,7 +92,8 @@ class RehearsalWorker implements PoolWorker {
       this.#emit('message', { type: 'stopped', __vitest_worker_response__: true })
       return
     }
-    if (message.type === 'run') this.session.send({ type: 'ledger', policy: this.policy, entries: [] })
+    if (message.type === 'run')
+      this.session.send({ type: 'ledger', policy: { ...this.policy, rehearsal: true }, entries: [] })
     this.session.send({ type: 'vitest', message })
   }
 

@@ -35,7 +35,12 @@ function resultOf(name: string): RunResult {
 /** A run in whose VM the long test runs now. */
 async function startLong(name: string, ...options: string[]): Promise<StartedGmem> {
   const gmem = box.start(['test', 'long', '-k', image, '-o', folder(name), ...options])
-  await until('the long test to run', () => (consoles(name).includes('the long one runs') ? true : null))
+  const runs = until('the long test to run', () =>
+    consoles(name).includes('the long one runs') ? true : null,
+  )
+  const early = await Promise.race([runs, gmem.ended])
+  if (early !== true)
+    throw new Error(`gmem ended before the long test ran:\n${early.stdout}\n${early.stderr}`)
   return gmem
 }
 

@@ -54,7 +54,7 @@ export class Observer implements TestObserver {
       meta: { ...info.meta },
     }
     this.port.send({ type: 'test-end', test: identify(info), result: final, replaceVm })
-    if (replaceVm) await forever()
+    if (replaceVm) await this.#forever()
     return flaky
   }
 
@@ -68,7 +68,7 @@ export class Observer implements TestObserver {
     const leak = await this.#gate.fileLeak()
     if (leak === '') return
     this.port.send({ type: 'file-leak', what: leak })
-    await forever()
+    await this.#forever()
   }
 
   /** A splat between two windows belongs to a test that has its result already: the host takes that back. */
@@ -84,7 +84,12 @@ export class Observer implements TestObserver {
       error: recordError(new KernelSplatError(late, when)),
       splats: late,
     })
-    await forever()
+    await this.#forever()
+  }
+
+  /** The host takes this VM away now, and nothing more may start in it. */
+  async #forever(): Promise<void> {
+    if (!this.#gate.policy.rehearsal) await new Promise<never>(() => {})
   }
 
   /** A test that killed one kernel and ended otherwise on a fresh one must not look as if nothing had happened. */
@@ -107,11 +112,6 @@ function excuseSplats(info: TestInfo, issue: string): void {
   if (!Array.isArray(splats)) return
   info.meta.splats = splats.map((splat: JudgedSplat) => ({ ...splat, allowed: `known issue ${issue}` }))
   delete info.meta.failure
-}
-
-/** The host takes this VM away now, and nothing more may start in it. */
-async function forever(): Promise<never> {
-  return await new Promise<never>(() => {})
 }
 
 function identify(info: TestInfo): TestIdentity {

@@ -40,11 +40,13 @@ export interface GmemOptions {
  * A place to run gmem in: a cache and a temporary folder of its own, so that whatever it leaves behind is found. `root` is the
  * project whose dist is run.
  */
-export class Sandbox implements AsyncDisposable {
+export class Sandbox {
+  readonly #running = new Set<StartedGmem>()
+
   private constructor(
     readonly path: string,
     readonly root: string,
-    readonly remove: () => Promise<void>,
+    readonly removeFolder: () => Promise<void>,
   ) {}
 
   static async create(root: string = projectRoot): Promise<Sandbox> {
@@ -81,7 +83,10 @@ export class Sandbox implements AsyncDisposable {
       const lastLine = stdout.trimEnd().split('\n').at(-1) ?? ''
       return { exitCode, stdout, stderr, lastLine, durationMs: performance.now() - startedMs }
     })
-    return { pid: child.pid, ended, kill: (signal) => void child.kill(signal) }
+    const started = { pid: child.pid, ended, kill: (signal: NodeJS.Signals) => void child.kill(signal) }
+    this.#running.add(started)
+    void ended.then(() => this.#running.delete(started))
+    return started
   }
 
   /** The processes that gmem has started here and that still run, by their command lines. */
@@ -113,8 +118,11 @@ export class Sandbox implements AsyncDisposable {
     )
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.remove()
+  /** Ends what still runs, where a test gave up waiting for it, and removes everything. */
+  async remove(): Promise<void> {
+    for (const gmem of this.#running) gmem.kill('SIGKILL')
+    await this.leftovers()
+    await this.removeFolder()
   }
 }
 

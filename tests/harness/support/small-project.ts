@@ -6,6 +6,8 @@ import { projectRoot } from '../../../src/paths.js'
 
 /** Files that a copy of gmem needs beside its dist. */
 const FILES = ['package.json', 'build/Release/gmem.node']
+/** What a VM rehearses before it is saved. */
+const REHEARSAL = 'tests/rehearsal'
 const CONTRACT = join(projectRoot, 'tests/harness/support/contract')
 
 /** A copy of this gmem whose contract is the few files of support/contract: quick, known, and with failures on purpose. */
@@ -18,6 +20,7 @@ export interface SmallProject {
 export function createSmallProject(): SmallProject {
   const root = mkdtempSync(join(projectRoot, 'build', 'harness-'))
   cpSync(join(projectRoot, 'dist'), join(root, 'dist'), { recursive: true })
+  cpSync(join(projectRoot, REHEARSAL), join(root, REHEARSAL), { recursive: true })
   mkdirSync(join(root, 'build/Release'), { recursive: true })
   mkdirSync(join(root, 'tests/kernel'), { recursive: true })
   for (const file of FILES) copyFileSync(join(projectRoot, file), join(root, file))
