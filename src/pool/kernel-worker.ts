@@ -33,7 +33,7 @@ export class KernelPoolWorker implements PoolWorker {
   /** The guest's worker has started: it takes a run. */
   #isReady = false
   #failure: unknown = null
-  #thorough = false
+  #leakSearch: 'none' | 'each-test' | 'over' = 'none'
   #vms = 0
   #stopped = false
 
@@ -205,14 +205,19 @@ export class KernelPoolWorker implements PoolWorker {
     await this.#bringUp()
   }
 
-  /** Finds the test that left something behind: the whole file again, in a fresh VM, looking after each test. */
+  /**
+   * Finds the test that left something behind: the whole file again, in a fresh VM, looking after each test. What does not show again
+   * is no verdict on any test; it is said, and the results stand.
+   */
   #lookForLeak(session: Session, what: string): void {
-    if (this.#thorough) {
-      this.#emit('error', new Error(`gmem: this file left behind: ${what}; no single test of it shows that`))
-      return
+    if (this.#leakSearch === 'none') {
+      this.#leakSearch = 'each-test'
+      this.#ledger.forget()
+    } else {
+      this.#leakSearch = 'over'
+      const text = `a test file left behind: ${what}; run again, no single test of it did`
+      this.source.options.onEvent?.({ type: 'note', text })
     }
-    this.#thorough = true
-    this.#ledger.forget()
     void this.#replace(session)
   }
 
@@ -232,7 +237,8 @@ export class KernelPoolWorker implements PoolWorker {
 
   #sendLedger(): void {
     const { policy: ordinary } = this.source
-    const policy = this.#thorough ? { ...ordinary, leaks: 'thorough' as const } : ordinary
+    const leaks = { none: ordinary.leaks, 'each-test': 'thorough', over: 'off' } as const
+    const policy = { ...ordinary, leaks: leaks[this.#leakSearch] }
     this.#session?.send({ type: 'ledger', policy, entries: this.#ledger.entries() })
   }
 

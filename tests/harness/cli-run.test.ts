@@ -35,13 +35,11 @@ function resultOf(name: string): RunResult {
 /** A run in whose VM the long test runs now. */
 async function startLong(name: string, ...options: string[]): Promise<StartedGmem> {
   const gmem = box.start(['test', 'long', '-k', image, '-o', folder(name), ...options])
-  const runs = until('the long test to run', () =>
-    consoles(name).includes('the long one runs') ? true : null,
-  )
-  const early = await Promise.race([runs, gmem.ended])
-  if (early !== true)
-    throw new Error(`gmem ended before the long test ran:\n${early.stdout}\n${early.stderr}`)
-  return gmem
+  const isRunning = (): true | null => (consoles(name).includes('the long one runs') ? true : null)
+  const runs = until('the long test to run', isRunning).catch(() => gmem.kill('SIGKILL'))
+  if ((await Promise.race([runs, gmem.ended])) === true) return gmem
+  const { stdout, stderr } = await gmem.ended
+  throw new Error(`the long test did not run:\n${stdout}\n${stderr}`)
 }
 
 function consoles(name: string): string {
