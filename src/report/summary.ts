@@ -46,17 +46,23 @@ export function summaryLines(run: RunResult, colours: Colours, columns: number):
       run.targets.flatMap((target) => failedLines(target, context)),
       context,
     ),
-    ...section(
-      'outside of any test',
-      run.errors.flatMap(({ kind, error }) => `${colours.red(kind)}: ${error.message}`.split('\n')),
-      context,
-    ),
+    ...section('outside of any test', errorLines(run, context), context),
     '',
     colours.dim(`seed ${run.seed} · ${seconds(run.durationMs)} · results and console logs in`),
     colours.dim(run.artefacts),
     '',
     lastLine(run),
   ]
+}
+
+/** Where no VM can be had, every file has the same to say: once is enough. */
+function errorLines(run: RunResult, { colours }: Context): string[] {
+  const groups = groupBy(run.errors, ({ kind, error }) => `${kind}\0${error.message}`)
+  return [...groups.values()].flatMap((same) => {
+    const [{ kind, error } = { kind: '', error: { message: '' } }] = same
+    const times = same.length > 1 ? ` (${same.length} times)` : ''
+    return `${colours.red(kind)}${times}: ${error.message}`.split('\n')
+  })
 }
 
 /** Why tests of a target were skipped, the most frequent reason first. */

@@ -17,11 +17,11 @@ export function signalWhenSaid(
   return async (runDir, over) => {
     const hit = new Set<string>()
     while (!over.aborted && hit.size < count) {
-      for (const console of consolesWith(marker, runDir)) {
-        if (hit.has(console)) continue
-        hit.add(console)
-        const pid = qemuOf(console)
-        if (pid !== null) process.kill(pid, signal)
+      for (const file of consolesWith(marker, runDir)) {
+        if (hit.has(file)) continue
+        hit.add(file)
+        const pid = qemuOf(file)
+        console.log('KILL', pid, performance.now()); if (pid !== null) process.kill(pid, signal)
       }
       await sleep(POLL_MS)
     }
