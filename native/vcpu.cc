@@ -2,6 +2,8 @@
 #include "vcpu.h"
 
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
@@ -53,6 +55,7 @@ Napi::Function Vcpu::Define(Napi::Env env) {
           InstanceMethod<&Vcpu::GetSregs>("getSregs", kMethod),
           InstanceMethod<&Vcpu::SetSregs>("setSregs", kMethod),
           InstanceMethod<&Vcpu::SetCpuid2>("setCpuid2", kMethod),
+          InstanceMethod<&Vcpu::SetAffinity>("setAffinity", kMethod),
           InstanceMethod<&Vcpu::PreFaultMemory>("preFaultMemory", kMethod),
           InstanceMethod<&Vcpu::IoctlOnThread>("ioctl", kMethod),
           InstanceMethod<&Vcpu::WriteRun>("writeRun", kMethod),
@@ -125,6 +128,17 @@ void Vcpu::Finish(Napi::Env env, const RunResult& result) {
 
 Napi::Value Vcpu::Kick(const Napi::CallbackInfo& info) {
   Open({info, "Vcpu.kick"}).Kick();
+  return info.Env().Undefined();
+}
+
+Napi::Value Vcpu::SetAffinity(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "Vcpu.setAffinity");
+  VcpuThread& thread = Idle(arguments);
+  const std::span<uint8_t> mask = arguments.Bytes(0, "the mask");
+  const auto result = thread.Call([&] {
+    return static_cast<int>(::syscall(SYS_sched_setaffinity, 0, mask.size(), mask.data()));
+  });
+  Checked(arguments.env(), result.syscall, "sched_setaffinity");
   return info.Env().Undefined();
 }
 

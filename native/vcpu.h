@@ -37,6 +37,7 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
   Napi::Value GetSregs(const Napi::CallbackInfo& info);
   Napi::Value SetSregs(const Napi::CallbackInfo& info);
   Napi::Value SetCpuid2(const Napi::CallbackInfo& info);
+  Napi::Value SetAffinity(const Napi::CallbackInfo& info);
   Napi::Value PreFaultMemory(const Napi::CallbackInfo& info);
   Napi::Value IoctlOnThread(const Napi::CallbackInfo& info);
   Napi::Value WriteRun(const Napi::CallbackInfo& info);

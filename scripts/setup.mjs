@@ -4,7 +4,16 @@
 // is not done yet. Exits with 69 where something cannot be set up, and says what to do.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -20,6 +29,7 @@ try {
   await installSystemPackages()
   await installNodeModules()
   await Promise.all([buildAddon(), compileTypeScript()])
+  linkCommand()
 } catch (error) {
   process.stderr.write(`setup: ${error.expected ? error.message : error.stack}\n`)
   process.exitCode = INFRASTRUCTURE_FAILED
@@ -56,6 +66,15 @@ async function installSystemPackages() {
   await step(`installing ${packages.join(' ')}`, 'apt-get', install, { env })
   const still = needed.filter((entry) => !isThere(entry))
   if (still.length > 0) throw failure(`installed, but still not found: ${still.map(nameOf).join(', ')}`)
+}
+
+// npm links no package's own command. Without the link `npx gmem` would install this folder as a package of npx's, addon and all.
+function linkCommand() {
+  const link = inRoot('node_modules', '.bin', 'gmem')
+  mkdirSync(dirname(link), { recursive: true })
+  rmSync(link, { force: true })
+  symlinkSync(relative(dirname(link), inRoot('dist', 'cli', 'main.js')), link)
+  chmodSync(inRoot('dist', 'cli', 'main.js'), 0o755)
 }
 
 function howToInstall(missing) {

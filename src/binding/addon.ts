@@ -103,6 +103,8 @@ export interface NativeVcpu {
   setSregs(sregs: Uint8Array): void
   /** KVM_SET_CPUID2 with a whole `struct kvm_cpuid2`. */
   setCpuid2(cpuid: Uint8Array): void
+  /** sched_setaffinity(2) of the vCPU's thread: bit N of byte N / 8 is processor N. EINVAL where it names none that is online. */
+  setAffinity(mask: Uint8Array): void
   /** KVM_PRE_FAULT_MEMORY: returns what the kernel wrote back; a failing errno is returned, not thrown. */
   preFaultMemory(
     gpa: bigint,

@@ -23,6 +23,7 @@ export interface TargetOptions {
   readonly seed: number
   readonly cold: boolean
   readonly splats: 'fail' | 'warn' | 'off'
+  readonly leaks: 'fail' | 'off'
   /** Text of the allow file, '' for none. */
   readonly allow: string
   readonly retries: number
@@ -39,6 +40,8 @@ export interface Target {
   /** Null for the host. */
   readonly kernel: KernelImage | null
   readonly project: UserWorkspaceConfig
+  /** Settles when the first VM needs nothing more of this process for a while: the time to load vitest. */
+  readonly underWay: Promise<void>
   /** Ends what the target still runs; vitest must be closed. */
   close(): Promise<void>
 }
@@ -76,7 +79,7 @@ export async function kernelTarget({ spec, kernel }: NamedKernel, options: Targe
     cold: options.cold,
     splats: options.splats,
     allow: options.allow,
-    leaks: true,
+    leaks: options.leaks === 'fail',
     warmUp: true,
     retries: options.retries,
     ...(options.slowdown === undefined ? {} : { slowdown: options.slowdown }),
@@ -86,6 +89,7 @@ export async function kernelTarget({ spec, kernel }: NamedKernel, options: Targe
     info: { id: kernel.id, kernel: spec, release: kernel.release },
     kernel,
     project: projectConfig(kernel.id, pool, env),
+    underWay: pool.underWay,
     close: async () => await pool.close(),
   }
 }
@@ -97,6 +101,7 @@ export function hostTarget(options: TargetOptions): Target {
     info,
     kernel: null,
     project: projectConfig(info.id, 'forks', testEnvironment(info.id, options)),
+    underWay: Promise.resolve(),
     close: async () => {},
   }
 }

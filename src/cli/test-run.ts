@@ -119,6 +119,7 @@ class TestRun {
     if (targets.some(({ info }) => info.id === 'host')) {
       this.#onEvent('host', { type: 'accelerator', accel: 'host', why: "this machine's own /dev/kvm" })
     }
+    await Promise.all(targets.map(({ underWay }) => underWay))
     const vitest = await createEngine({ ...request, targets, screen, reporters: [recorder, terminal] })
     this.#environment = this.#tryToWrite(this.#recordEnvironment(targets))
     const stop = createStopper(recorder, this.context.signal, deadlineOf(request))

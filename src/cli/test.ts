@@ -55,6 +55,7 @@ interface TestFlags {
   readonly timeout?: number
   readonly slowdown?: number
   readonly splats: 'fail' | 'warn' | 'off'
+  readonly leaks: 'fail' | 'off'
   readonly allow?: string
   readonly failOnSkip?: boolean
   readonly output?: string
@@ -117,6 +118,11 @@ function addRunOptions(command: Command): void {
         .choices(['fail', 'warn', 'off'])
         .default('fail'),
     )
+    .addOption(
+      new Option('--leaks <what>', 'what something left behind by a test does')
+        .choices(['fail', 'off'])
+        .default('fail'),
+    )
     .option('--allow <file>', 'splats to let pass, each with a reason')
     .option('--fail-on-skip', 'exit with 4 when any test was skipped')
 }
@@ -148,6 +154,7 @@ function testRequest(filters: readonly string[], flags: TestFlags): TestRequest 
     deadlineMs: flags.timeout === undefined ? undefined : flags.timeout * 1000,
     slowdown: flags.slowdown,
     splats: flags.splats,
+    leaks: flags.leaks,
     allow: flags.allow === undefined ? '' : readAllowFile(flags.allow),
     failOnSkip: flags.failOnSkip ?? false,
     directory: flags.output,

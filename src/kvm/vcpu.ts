@@ -2,6 +2,7 @@
 import { kvm_regs, kvm_sregs, type Regs, type Sregs } from '../abi/index.js'
 import type { NativeVcpu } from '../binding/addon.js'
 import { type Bytes, type Gpa, PAGE_SIZE } from '../units.js'
+import { allowEveryProcessor } from './affinity.js'
 import type { Closable } from './children.js'
 import { Execution, type ResumeOptions, type RunOptions } from './execution.js'
 import type { Exit } from './exits.js'
@@ -64,11 +65,13 @@ export class Vcpu extends PlainOperations implements Disposable, Closable {
 
   /** Reads one qword every `stride` bytes of a range, over and over, until stopped. */
   spinRead(range: GpaRange, options: SpinOptions = {}): Spin {
+    allowEveryProcessor(this.#native)
     return new Spin(this.#execution, spinOperation('spinRead', range, options.stride ?? PAGE_SIZE), options)
   }
 
   /** Writes the number of the pass every `stride` bytes of a range, over and over, until stopped. */
   spinWrite(range: GpaRange, options: SpinOptions = {}): Spin {
+    allowEveryProcessor(this.#native)
     return new Spin(this.#execution, spinOperation('spinWrite', range, options.stride ?? PAGE_SIZE), options)
   }
 

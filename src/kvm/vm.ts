@@ -14,6 +14,7 @@ import type { NativeKvm, NativeVm } from '../binding/addon.js'
 import { binding } from '../binding/index.js'
 import { type Bytes, bytes, type Gpa, PAGE_SIZE } from '../units.js'
 import { type AddMemoryOptions, addMemory } from './add-memory.js'
+import { allowEveryProcessor } from './affinity.js'
 import { Children, type Closable } from './children.js'
 import { cpuidOf } from './cpuid.js'
 import { GuestMemfd, type GuestMemfdFlags, guestMemfdFlagBits } from './guest-memfd.js'
@@ -150,6 +151,7 @@ export class Vm implements Disposable, Closable {
     const id = options.id ?? this.#nextVcpuId
     const native = this.#native.createVcpu(id)
     this.#nextVcpuId = Math.max(this.#nextVcpuId, id + 1)
+    if (id > 0) allowEveryProcessor(native)
     const prepare = () => {
       const cpuid = cpuidOf(this.#maker.kvm)
       native.setCpuid2(cpuid.supported)

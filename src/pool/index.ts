@@ -11,6 +11,8 @@ export type { KernelPoolOptions, PoolEvent } from './options.js'
 export interface KernelPool {
   readonly name: string
   readonly createPoolWorker: (options: PoolOptions) => PoolWorker
+  /** Settles when the VM that `warmUp` asked for needs nothing more of this process for a while. */
+  readonly underWay: Promise<void>
   /** Ends the VM that waits for the next file. */
   close(): Promise<void>
 }
@@ -25,6 +27,7 @@ export function createKernelPool(options: KernelPoolOptions & { readonly warmUp?
   return {
     name: 'gmem',
     createPoolWorker: () => new KernelPoolWorker(source),
+    underWay: options.warmUp ? source.underWay : Promise.resolve(),
     close: () => source.close(),
   }
 }

@@ -40,6 +40,11 @@ export class SessionSource {
   slowdown: number
   #ground: Promise<Ground> | null = null
   #standby: Promise<Session> | null = null
+  #release: () => void = () => {}
+  /** Settles when this process has done its part for the first VM, and waits for QEMU: what it does meanwhile is free. */
+  readonly underWay = new Promise<void>((resolve) => {
+    this.#release = resolve
+  })
   /** VMs that nobody has taken yet: `close` ends them, whatever they are at. */
   readonly #pending = new Set<Session>()
   readonly #abort = new AbortController()
@@ -80,7 +85,7 @@ export class SessionSource {
 
   async #make(): Promise<Session> {
     const startedMs = performance.now()
-    const session = await this.#start()
+    const session = await this.#start().finally(() => this.#release())
     this.#emit({ type: 'booted', ms: Math.round(performance.now() - startedMs), restored: session.restored })
     return session
   }
@@ -102,16 +107,17 @@ export class SessionSource {
 
   async #prepare(): Promise<Ground> {
     mkdirSync(this.options.runDir, { recursive: true })
-    const [accelerator, initramfs] = await Promise.all([
-      chooseAccelerator({
-        request: this.options.accelerator,
-        cacheDir: cacheRoot(),
-        kernel: this.options.kernel,
-        progress: (text) => this.#emit({ type: 'progress', text }),
-      }),
-      guestInitramfs(this.options.kernel, this.options.extraFiles),
-    ])
+    const accelerator = await chooseAccelerator({
+      request: this.options.accelerator,
+      cacheDir: cacheRoot(),
+      kernel: this.options.kernel,
+      progress: (text) => this.#emit({ type: 'progress', text }),
+    })
     this.#emit({ type: 'accelerator', accel: accelerator.kind, why: accelerator.why })
+    const initramfs = await guestInitramfs(this.options.kernel, {
+      emulated: accelerator.kind === 'tcg',
+      ...(this.options.extraFiles && { extraFiles: this.options.extraFiles }),
+    })
     const ground = { accelerator, initramfs, saved: null }
     if (this.options.cold) return ground
     return { ...ground, saved: await this.#save(ground) }
@@ -136,6 +142,7 @@ export class SessionSource {
   }
 
   async #prepareToSave(session: Session): Promise<void> {
+    this.#release()
     await session.next('hello', BOOT_MS_MAX)
     this.#emit({ type: 'progress', text: 'rehearsing in the VM before it is saved' })
     await rehearse(session, this.policy)
@@ -145,7 +152,9 @@ export class SessionSource {
     const machine = await startMachine({ ...this.#machineOptions(ground), restoreFrom: saved })
     const session = this.#track(new Session(machine, true))
     try {
-      await this.#wake(session, WAKE_MS_MAX)
+      const waking = this.#wake(session, WAKE_MS_MAX)
+      this.#release()
+      await waking
       return session
     } catch (error) {
       await session.close()
@@ -156,6 +165,7 @@ export class SessionSource {
 
   async #boot(ground: Ground): Promise<Session> {
     const session = this.#track(new Session(await startMachine(this.#machineOptions(ground)), false))
+    this.#release()
     try {
       await session.next('hello', BOOT_MS_MAX)
       await this.#wake(session, BOOT_MS_MAX)

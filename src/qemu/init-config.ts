@@ -8,6 +8,8 @@ export interface InitConfig {
   readonly env: Readonly<Record<string, string>>
   /** The virtio-serial port that the worker gets as GMEM_PORT; null for none. */
   readonly port: string | null
+  /** The processor that the worker and its threads start on, and stay on until they ask for others; null for any. */
+  readonly cpu: number | null
   readonly cwd: string
   readonly command: readonly string[]
 }
@@ -35,6 +37,7 @@ export function formatInitConfig(config: InitConfig): string {
     ]),
     ...Object.entries(config.env).map(([name, value]): [string, string] => ['env', `${name}=${value}`]),
     ...(config.port === null ? [] : [['port', config.port] satisfies [string, string]]),
+    ...(config.cpu === null ? [] : [['cpu', String(config.cpu)] satisfies [string, string]]),
     ['cwd', config.cwd],
     ...config.command.map((argument): [string, string] => ['arg', argument]),
   ]

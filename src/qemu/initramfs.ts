@@ -58,6 +58,8 @@ export interface InitramfsOptions {
   readonly sysctls?: Readonly<Record<string, string>>
   /** Whether the worker gets the virtio-serial port in GMEM_PORT. Default: true. */
   readonly port?: boolean
+  /** Keeps the worker on one processor. Default: it runs on all. */
+  readonly cpu?: number
   readonly cwd?: string
 }
 
@@ -151,6 +153,7 @@ function initConfig(options: InitramfsOptions, plan: ModulePlan): InitConfig {
     },
     sysctls: options.sysctls ?? {},
     port: options.port === false ? null : CHANNEL_PORT_NAME,
+    cpu: options.cpu ?? null,
     cwd: options.cwd ?? '/',
     command: options.command,
   }

@@ -85,7 +85,8 @@ export class KmsgFollower {
     const line = `gmem: ${text.replace(/\s+/g, ' ').replace(/[^ -~]/g, '?')}`
       .slice(0, MARK_CHARS_MAX)
       .trimEnd()
-    writeSync(this.#writer, `<6>${line}`)
+    // Without the newline the record stays open for more, and no reader sees it yet (kernel/printk/printk.c, vprintk_store).
+    writeSync(this.#writer, `<6>${line}\n`)
     return line
   }
 

@@ -51,8 +51,11 @@ export interface TestObserver {
   replay?(info: TestInfo): TestResult | null
   /** Before the body. The body waits for it: what it sends must be out before the test can take the kernel down. */
   onTestStart?(info: TestInfo): void | Promise<void>
-  /** After the body and its clean-up, before the verdict: an Error (a splat, a leak) fails the test. */
-  check?(info: TestInfo): Veto | Promise<Veto>
+  /**
+   * After the body and its clean-up, before the verdict: an Error (a splat, a leak) fails the test. `again` runs the body and its clean-up
+   * once more and resolves to what they threw, or null.
+   */
+  check?(info: TestInfo, again: () => Promise<unknown>): Veto | Promise<Veto>
   /** After the verdict. An Error fails the test, too. */
   onTestEnd?(info: TestInfo, result: TestResult): Veto | Promise<Veto>
 }

@@ -45,7 +45,7 @@ export async function runTest(
   startTrace()
   const startedAt = performance.now()
   const failure = await bodyFailure(vitest, options, body)
-  const complaint = (await observer.check?.(info)) ?? null
+  const complaint = (await observer.check?.(info, () => bodyFailure(vitest, options, body))) ?? null
   const end = (result: Omit<TestResult, 'durationMs'>) =>
     observer.onTestEnd?.(info, { ...result, durationMs: performance.now() - startedAt })
   if (isSkip(failure)) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { DATA, Machine, op } from './machine.js'
@@ -153,6 +154,7 @@ describe('while it runs', () => {
     'getSregs',
     'setSregs',
     'setCpuid2',
+    'setAffinity',
     'preFaultMemory',
     'ioctl',
     'writeRun',
@@ -221,4 +223,29 @@ test('a vCPU id in use is EEXIST, and leaves no thread', async () => {
   expect(() => machine.vm.createVcpu(0)).toThrow(/^EEXIST: File exists, KVM_CREATE_VCPU$/)
 
   await expect.poll(vcpuThreads).toHaveLength(1)
+})
+
+describe('setAffinity', () => {
+  const allowedOf = (tid: number) =>
+    /^Cpus_allowed_list:\t(.+)$/m.exec(readFileSync(`/proc/self/task/${tid}/status`, 'utf8'))?.[1]
+
+  test("moves the vCPU's thread, and no other", async () => {
+    const others = new Set(vcpuThreads().map(({ tid }) => tid))
+    const guest = await new Machine(scope).vcpu(scope)
+    const tid = vcpuThreads().find((thread) => !others.has(thread.tid))?.tid ?? 0
+    const own = allowedOf(process.pid)
+
+    guest.vcpu.setAffinity(Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0))
+
+    expect(allowedOf(tid)).toBe('0')
+    expect(allowedOf(process.pid)).toBe(own)
+  })
+
+  test('to no processor at all is EINVAL', async () => {
+    const guest = await new Machine(scope).vcpu(scope)
+
+    expect(() => guest.vcpu.setAffinity(new Uint8Array(8))).toThrow(
+      expect.objectContaining({ code: 'EINVAL', syscall: 'sched_setaffinity' }),
+    )
+  })
 })

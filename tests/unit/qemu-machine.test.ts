@@ -91,6 +91,7 @@ describe("init's configuration", () => {
     sysctls: { '/proc/sys/vm/nr_hugepages': '8' },
     env: { HOME: '/root' },
     port: 'gmem',
+    cpu: 0,
     cwd: '/work',
     command: ['/usr/bin/node', '--no-warnings', '/work/a b.js'],
   }
@@ -102,6 +103,7 @@ describe("init's configuration", () => {
       'sysctl /proc/sys/vm/nr_hugepages 8',
       'env HOME=/root',
       'port gmem',
+      'cpu 0',
       'cwd /work',
       'arg /usr/bin/node',
       'arg --no-warnings',

@@ -36,6 +36,7 @@ const request: TestRequest = {
   seed: 4711,
   cold: false,
   splats: 'fail',
+  leaks: 'fail',
   allow: '',
   retries: 1,
   all: false,

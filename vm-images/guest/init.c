@@ -8,14 +8,15 @@
  * /etc/gmem/init.conf, one item a line, in order: "module PATH [PARAMETERS]", "amd-module" and
  * "intel-module" the same, for processors of that make alone (a processor without SVM or VMX is no
  * error: the worker reports it better), "env NAME=VALUE", "port NAME" (virtio-serial port whose
- * device the worker gets in GMEM_PORT), "sysctl PATH VALUE", "cwd PATH", "arg VALUE" (first: the
- * program).
+ * device the worker gets in GMEM_PORT), "sysctl PATH VALUE", "cpu NUMBER" (the worker starts on that
+ * processor and no other), "cwd PATH", "arg VALUE" (first: the program).
  */
 #include <cpuid.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -48,6 +49,7 @@ struct config {
   size_t env_count;
   const char *port;
   const char *cwd;
+  const char *cpu;
 };
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -200,6 +202,8 @@ static void apply(struct config *config, char *key, char *value) {
     config->port = value;
   } else if (strcmp(key, "cwd") == 0) {
     config->cwd = value;
+  } else if (strcmp(key, "cpu") == 0) {
+    config->cpu = value;
   } else if (strcmp(key, "sysctl") == 0) {
     set_sysctl(value);
   } else {
@@ -290,6 +294,14 @@ static void serve_sysrq(void) {
   }
 }
 
+static void stay_on(const char *cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(atoi(cpu), &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0)
+    say("sched_setaffinity %s: %s", cpu, strerrorname_np(errno));
+}
+
 static void run_worker(struct config *config) __attribute__((noreturn));
 
 static void run_worker(struct config *config) {
@@ -298,6 +310,7 @@ static void run_worker(struct config *config) {
   int null = open("/dev/null", O_RDONLY);
   if (null >= 0) dup2(null, STDIN_FILENO);
   if (null > STDIN_FILENO) close(null);
+  if (config->cpu) stay_on(config->cpu);
   if (config->cwd && chdir(config->cwd) != 0)
     say("chdir %s: %s", config->cwd, strerrorname_np(errno));
   sigset_t none;

@@ -3,7 +3,7 @@ import { relative } from 'node:path'
 import { recordError, type TestInfo, type TestObserver, type TestResult } from '../../testing/lifecycle.js'
 import type { LedgerEntry, TestIdentity, TroublePolicy } from '../protocol.js'
 import type { GuestPort } from './port.js'
-import { type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
+import { countFresh, type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
 
 /**
  * Stands around every test in the guest: tells the host what runs and what came of it, so that a dying kernel takes no result along;
@@ -31,11 +31,10 @@ export class Observer implements TestObserver {
   async onTestStart(info: TestInfo): Promise<void> {
     await this.#reportLate(this.#gate.open(info), info)
     this.port.send({ type: 'test-start', test: identify(info), logTimeUs: this.#gate.windowStartUs })
-    await this.port.flushed()
   }
 
-  async check(info: TestInfo): Promise<Error | null> {
-    const complaint = await this.#gate.close(info)
+  async check(info: TestInfo, again: () => Promise<unknown>): Promise<Error | null> {
+    const complaint = await this.#gate.close(info, again)
     // A kernel that an earlier test broke tells nothing about this one, which runs again elsewhere.
     await this.#reportLate(this.#gate.takeStrays(), info)
     return complaint
@@ -45,8 +44,8 @@ export class Observer implements TestObserver {
     const flaky = this.#flakiness(info, result)
     // A body that its time limit left behind still runs, and would disturb the tests after it.
     const replaceVm = this.#gate.isTainted || result.error?.name === 'TestTimeoutError'
-    // The VM takes along what no test of it has been asked about yet.
-    if (this.#gate.isTainted && !this.#gate.isThorough) await this.#reportFileLeak()
+    // The VM takes along what its earlier tests may have left.
+    if (this.#gate.isTainted) await this.#reportFileLeak()
     if (result.knownIssue !== undefined) excuseSplats(info, result.knownIssue.id)
     const final: TestResult = {
       ...result,
@@ -61,7 +60,8 @@ export class Observer implements TestObserver {
   /** After the last test of a file: what the kernel said since, and what is left of it. */
   async settle(): Promise<void> {
     await this.#reportLate(this.#gate.late(), null)
-    await this.#reportFileLeak()
+    if (this.#gate.policy.rehearsal) countFresh()
+    else await this.#reportFileLeak()
   }
 
   async #reportFileLeak(): Promise<void> {

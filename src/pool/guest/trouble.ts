@@ -12,7 +12,7 @@ import {
 } from '../../splats/index.js'
 import type { TestInfo } from '../../testing/lifecycle.js'
 import type { TroublePolicy } from '../protocol.js'
-import { type DeepCensus, deepCensus, deepGrowth } from './deep-census.js'
+import { type DeepCensus, deepCensus, deepGrowth, suspicions } from './deep-census.js'
 import { LeakWatch } from './leaks.js'
 
 /** A splat, with the allow file's reason where it may pass. */
@@ -39,37 +39,37 @@ const SETTLE_ATTEMPTS_MAX = 10
 const SETTLE_ATTEMPT_MS = 50
 
 let watch: TroubleWatch | null = null
+let fresh: DeepCensus | null = null
 
 /** Opens and reads the kernel's log; done before the VM is saved, because it costs. What the log holds by then is no test's. */
 export function openKernelLog(): void {
   watch ??= new TroubleWatch(new KmsgFollower(), { slowdown: SETTLE_STRETCH })
 }
 
+/** Counts what the kernel holds before it has run any test; done before the VM is saved, so that its copies know. */
+export function countFresh(): void {
+  fresh = deepCensus()
+}
+
 /** The kernel's log between the tests of one file: what it says in a test's window is that test's. */
 export class TroubleGate {
   readonly #allowed: readonly AllowEntry[]
   readonly #leaks: LeakWatch
-  readonly #atStart: DeepCensus | null
   #isTainted = false
+  #hasComplained = false
   #last: TestInfo | null = null
   #strays: JudgedSplat[] = []
 
   constructor(readonly policy: TroublePolicy) {
     this.#allowed = parseAllowFile(policy.allow, 'the allow file')
     this.#leaks = new LeakWatch(policy.leaks === 'thorough')
-    // Not for `quick`: the memory census still finds leaks where nothing leaks (seen on 7.3.4 with nothing planted).
-    this.#atStart = policy.leaks === 'thorough' ? deepCensus() : null
+    if (policy.leaks !== 'off' && fresh === null) countFresh()
     if (policy.splats !== 'off') openKernelLog()
   }
 
   /** True when this kernel is no ground for another test. */
   get isTainted(): boolean {
     return this.#isTainted
-  }
-
-  /** Whether each test is asked for all that it may have left. */
-  get isThorough(): boolean {
-    return this.policy.leaks === 'thorough'
   }
 
   /** The test whose window was open last. */
@@ -90,9 +90,9 @@ export class TroubleGate {
   }
 
   /** Closes a test's window: the error that it fails with, or null. All that was seen goes into its meta. */
-  async close(info: TestInfo): Promise<Error | null> {
+  async close(info: TestInfo, again: () => Promise<unknown>): Promise<Error | null> {
     // Waiting for what is freed late also gives a late splat its chance.
-    const leak = this.policy.leaks === 'off' ? null : await this.#leaks.end()
+    const leak = this.policy.leaks === 'off' ? null : await this.#leaks.end(again)
     const splat = this.#closeLog(info)
     this.#last = info
     if (leak === null) return splat
@@ -126,13 +126,18 @@ export class TroubleGate {
     return this.#judge(late).filter((splat) => this.#condemns(splat))
   }
 
-  /** What the file as a whole left, '' for nothing: the file is then run again, looking at each test. */
+  /**
+   * What the file as a whole left, '' for nothing: the file is then run again, looking at each test. Nothing where the kernel has
+   * complained, because one that stumbles may well drop something, and nothing where each test was looked at.
+   */
   async fileLeak(): Promise<string> {
-    const before = this.#atStart
-    if (before === null) return ''
+    const before = fresh
+    if (before === null || this.policy.leaks !== 'quick' || this.#hasComplained) return ''
     let left: string[] = []
     for (let attempt = 0; attempt < SETTLE_ATTEMPTS_MAX; attempt++) {
-      left = deepGrowth(before, deepCensus())
+      const now = deepCensus()
+      const suspects = suspicions(before, now).map(({ what, kib }) => `${kib} KiB of ${what}`)
+      left = [...deepGrowth(before, now), ...suspects]
       if (left.length === 0) return ''
       // RCU frees some of it a grace period later.
       await sleep(SETTLE_ATTEMPT_MS)
@@ -143,6 +148,7 @@ export class TroubleGate {
   #judge(splats: readonly Splat[]): JudgedSplat[] {
     return splats.map((splat) => {
       const entry = findAllowed(this.#allowed, splat, release())
+      if (isSplat(splat)) this.#hasComplained = true
       if (entry === null && isSplat(splat)) this.#isTainted = true
       return entry === null ? splat : { ...splat, allowed: entry.reason }
     })

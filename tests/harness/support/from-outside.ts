@@ -21,7 +21,7 @@ export function signalWhenSaid(
         if (hit.has(file)) continue
         hit.add(file)
         const pid = qemuOf(file)
-        console.log('KILL', pid, performance.now()); if (pid !== null) process.kill(pid, signal)
+        if (pid !== null) process.kill(pid, signal)
       }
       await sleep(POLL_MS)
     }

@@ -59,7 +59,7 @@ export async function runFixture(
     runDir: folder.path,
     extraFiles: [ground.module],
     env: { GMEM_PLANT_MODULE: ground.module, ...poolOptions.env },
-    onEvent: (event) => {console.log(performance.now(), JSON.stringify(event).slice(0,100)); events.push(event)},
+    onEvent: (event) => events.push(event),
   })
   const over = new AbortController()
   const background = meanwhile?.(folder.path, over.signal)
