@@ -8,7 +8,7 @@ const MINUTE_MS = 60_000
 test('the first one', () => {})
 
 test('the long one', { timeoutMs: MINUTE_MS }, async () => {
-  writeFileSync('/dev/kmsg', '<4>the long one runs')
+  writeFileSync('/dev/kmsg', '<4>the long one runs\n')
   await sleep(10 * MINUTE_MS)
 })
 
