@@ -135,7 +135,6 @@ function gmem(args, env = {}) {
   const result = JSON.parse(readFileSync(json, 'utf8'))
   return { ms, line, firstMs: result.targets[0].firstResultMs }
 }
-}
 
 function seconds(ms) {
   return `${(ms / 1000).toFixed(2)} s`
