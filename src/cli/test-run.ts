@@ -11,6 +11,7 @@ import type { RunResult } from '../report/schema.js'
 import { Screen } from '../report/screen.js'
 import { TerminalReporter } from '../report/terminal.js'
 import type { CliContext } from './context.js'
+import { createDecoding } from './decoding.js'
 import { createEngine } from './engine.js'
 import { checkOutputs, type Outputs, usesStdout, writeOutputs } from './outputs.js'
 import { storedRequest } from './rerun-request.js'
@@ -108,6 +109,9 @@ class TestRun {
       artefacts: this.runDir,
       filter: request.namePattern,
       failOnSkip: request.failOnSkip,
+      decode: createDecoding(
+        new Map(targets.flatMap(({ info, kernel }) => (kernel ? [[info.id, kernel]] : []))),
+      ),
       onResult: async (result): Promise<void> => await this.#report(result, terminal),
     })
     const terminal: TerminalReporter = new TerminalReporter(screen, recorder)

@@ -116,6 +116,7 @@ function reportedSplat({
   text,
   fingerprint,
   fileLine,
+  function: name,
   count,
   allowed,
 }: ReportedSplat): ReportedSplat {
@@ -125,6 +126,7 @@ function reportedSplat({
     text,
     ...(fingerprint && { fingerprint }),
     ...(fileLine && { fileLine }),
+    ...(name && { function: name }),
     ...(count && { count }),
     ...(allowed && { allowed }),
   }

@@ -11,7 +11,7 @@ import type { TargetEvent, TargetInfo } from './events.js'
 import { exitCodeOf } from './exit-code.js'
 import { moduleResults, type Reading, type TestFilter, unstartedFile } from './model.js'
 import { projectPath, reportedError } from './reported-error.js'
-import type { RunError, RunResult, TargetResult, TestResult } from './schema.js'
+import type { ReportedSplat, RunError, RunResult, TargetResult, TestResult } from './schema.js'
 
 export interface RecorderOptions {
   readonly targets: readonly TargetInfo[]
@@ -22,6 +22,8 @@ export interface RecorderOptions {
   readonly artefacts: string
   readonly filter: TestFilter
   readonly failOnSkip: boolean
+  /** Adds source lines to the splats of a target, in place, where they can be had. */
+  readonly decode?: (target: string, splats: readonly ReportedSplat[]) => Promise<void>
   /** Called with the result of every finished run; more than once in watch mode. */
   readonly onResult: (run: RunResult) => void | Promise<void>
 }
@@ -75,11 +77,14 @@ export class RunRecorder implements Reporter {
       state.firstResultMs ??= Math.round(performance.now() - this.#startedMs)
   }
 
-  onTestModuleEnd(module: TestModule): void {
+  async onTestModuleEnd(module: TestModule): Promise<void> {
     const loadedAtMs =
       this.#loadedAtMs.get(fileKey(module.project.name, module.moduleId)) ?? performance.now()
     const tests = moduleResults(module, this.reading)
+    // Kept first: other reporters ask for it at once.
     this.#keep(module.project.name, module.moduleId, tests, performance.now() - loadedAtMs)
+    const splats = tests.flatMap((test) => test.splats ?? [])
+    if (splats.length > 0) await this.options.decode?.(module.project.name, splats)
   }
 
   /** The record of a file that has ended. */

@@ -29,7 +29,11 @@ const splatSchema = z.object({
   title: z.string().describe('One line, without addresses, CPU and pid.'),
   text: z.string().describe('The report as the kernel printed it, decoded where vmlinux is there.'),
   fingerprint: z.string().optional().describe('The same for the same bug on any boot.'),
-  fileLine: z.string().nullish().describe('virt/kvm/guest_memfd.c:512, where the report says so.'),
+  fileLine: z.string().nullish().describe('virt/kvm/guest_memfd.c:512, where the report or vmlinux says so.'),
+  function: z
+    .string()
+    .nullish()
+    .describe('The first function on the stack that is not of the reporting itself.'),
   count: z.int().optional().describe('How often it was printed during the test.'),
   allowed: z.string().optional().describe('The reason that the allow file gives for letting it pass.'),
 })

@@ -13,8 +13,11 @@ export interface DecoderOptions {
   readonly sourceRoots: readonly string[]
 }
 
-export interface DecodedSplat {
-  readonly splat: Splat
+/** What of a splat the decoder reads and changes. */
+export type Decodable = Pick<Splat, 'text' | 'fileLine' | 'function'>
+
+export interface DecodedSplat<S extends Decodable = Splat> {
+  readonly splat: S
   /** Why some or all frames have no file and line; null where all have. */
   readonly reason: string | null
 }
@@ -37,7 +40,7 @@ export class SplatDecoder {
    * The splat with ` (file:line)` after every frame that could be found, and with `fileLine` where the report
    * had none. Never rejects: what cannot be decoded stays as it was, and `reason` says why.
    */
-  async decode(splat: Splat): Promise<DecodedSplat> {
+  async decode<S extends Decodable>(splat: S): Promise<DecodedSplat<S>> {
     const lines = splat.text.split('\n')
     const reasons = new Set<string>()
     let fileLine = splat.fileLine

@@ -93,6 +93,16 @@ describe('a test that expects a wrong byte after a conversion', () => {
     expect(run.exitCode).toBe(1)
   })
 
+  test('is all that gmem rerun --failed runs, each time', async () => {
+    const failed = await box.run(['rerun', '--failed'])
+    const failedAgain = await box.run(['rerun', '--failed'])
+
+    expect(failed.stdout).toContain('expects a wrong byte after a conversion')
+    expect(failed.lastLine).toBe('0 passed, 1 failed, 0 skipped')
+    expect(failed.exitCode).toBe(1)
+    expect(failedAgain.lastLine).toBe('0 passed, 1 failed, 0 skipped')
+  })
+
   test('goes as JSON to the standard output, and nothing else does', async () => {
     const { exitCode, stdout, stderr } = await box.run(['test', 'passes', '-k', image, '--json'])
 
