@@ -11,6 +11,9 @@ const READ = 2
 /** The type byte of all KVM ioctls. */
 export const KVMIO = 0xae
 
+/** The type byte of the first in-place conversion ioctls of a guest_memfd (RFC v2 of 2025-05-14, 04/51); in no release. */
+export const KVM_GMEM_IO = 0xaf
+
 /** `_IOC(direction, type, nr, size)`: direction 0 none, 1 write, 2 read, 3 both; size in bytes. */
 export function ioc(direction: number, type: number, nr: number, size: number): number {
   return ((direction << 30) | (size << 16) | (type << 8) | nr) >>> 0

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { io, ior, iow, iowr, KVMIO } from './ioc.js'
+import { io, ior, iow, iowr, KVM_GMEM_IO, KVMIO } from './ioc.js'
 
 /**
  * KVM's ioctl request numbers on x86-64, by the name the kernel gives them.
@@ -43,7 +43,11 @@ export const KVM_NMI = io(KVMIO, 0x9a)
 export const KVM_PRE_FAULT_MEMORY = iowr(KVMIO, 0xd5, 64)
 
 /**
- * On the guest_memfd fd, not in any release up to 7.3: in-place conversion (patch series v13, queued for 7.4). The same
- * nr as KVM_SET_MEMORY_ATTRIBUTES with another direction and size.
+ * On the guest_memfd fd, not in any release up to 7.3: in-place conversion (patch series "guest_memfd: In-place conversion support",
+ * v8 13/46 of 2026-06-18, the same in v13, queued for 7.4). The same nr as KVM_SET_MEMORY_ATTRIBUTES with another direction and size.
  */
 export const KVM_SET_MEMORY_ATTRIBUTES2 = iowr(KVMIO, 0xd2, 128)
+
+// On the guest_memfd fd, in no release: what the same feature was before (RFC v2 of 2025-05-14, 04/51), one ioctl for each direction.
+export const KVM_GMEM_CONVERT_SHARED = iowr(KVM_GMEM_IO, 0x41, 64)
+export const KVM_GMEM_CONVERT_PRIVATE = iowr(KVM_GMEM_IO, 0x42, 64)

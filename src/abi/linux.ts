@@ -122,6 +122,7 @@ export const SYS = {
   dup: 32,
   setitimer: 38,
   clock_gettime: 228,
+  sched_setaffinity: 203,
   sendfile: 40,
   sendmsg: 46,
   recvmsg: 47,
@@ -157,6 +158,8 @@ export const SYS = {
   io_uring_setup: 425,
   io_uring_enter: 426,
   io_uring_register: 427,
+  pidfd_open: 434,
+  pidfd_getfd: 438,
   process_madvise: 440,
   memfd_secret: 447,
 } as const

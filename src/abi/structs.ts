@@ -36,7 +36,10 @@ export const kvm_memory_attributes = struct(32, {
   flags: u64(24),
 })
 
-/** struct kvm_memory_attributes2 (KVM_SET_MEMORY_ATTRIBUTES2 on a guest_memfd; in-place conversion series v8..v13). */
+/**
+ * struct kvm_memory_attributes2 (KVM_SET_MEMORY_ATTRIBUTES2 on a guest_memfd). Source: in-place conversion series, v8 13, 14 and 17/46,
+ * the same in v13. The kernel writes error_offset where the conversion itself fails, and nothing otherwise.
+ */
 export const kvm_memory_attributes2 = struct(128, {
   offset: u64(0),
   size: u64(8),
@@ -44,6 +47,14 @@ export const kvm_memory_attributes2 = struct(128, {
   flags: u64(24),
   error_offset: u64(32),
   reserved: u64s(40, 11),
+})
+
+/** struct kvm_gmem_convert (KVM_GMEM_CONVERT_SHARED and _PRIVATE on a guest_memfd). Source: in-place conversion, RFC v2, 04/51. */
+export const kvm_gmem_convert = struct(64, {
+  offset: u64(0),
+  size: u64(8),
+  error_offset: u64(16),
+  reserved: u64s(24, 5),
 })
 
 /** struct kvm_create_guest_memfd (KVM_CREATE_GUEST_MEMFD). */

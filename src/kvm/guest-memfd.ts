@@ -11,6 +11,15 @@ import {
 import type { NativeGuestMemfd } from '../binding/addon.js'
 import { type Bytes, bytes } from '../units.js'
 import type { Children, Closable } from './children.js'
+import {
+  type AttributesRequest,
+  attemptAttributes,
+  attemptGmemConvert,
+  convert,
+  type GmemConvertRequest,
+  type Sharing,
+  setAttributes,
+} from './conversion.js'
 import { Mapping } from './mapping.js'
 import type { Span } from './range.js'
 
@@ -37,6 +46,7 @@ export class GuestMemfd implements Disposable, Closable {
   readonly #native: NativeGuestMemfd
   readonly #owner: Children
   readonly #outliving: Children
+  readonly #ioctl = (request: number, argument: Uint8Array) => this.ioctl(request, argument)
 
   /** Use `vm.createGuestMemfd()`. `owner` closes it; `outliving` owns what dup() makes. */
   constructor(
@@ -111,9 +121,37 @@ export class GuestMemfd implements Disposable, Closable {
     return this.#native.lseek(offset, whence)
   }
 
-  /** Any ioctl on the file; bytes are written back. KernelError ENOTTY for all up to 7.3. */
+  /** Any ioctl on the file; bytes are written back, also where it fails. KernelError ENOTTY for all up to 7.3. */
   ioctl(request: number, argument: Uint8Array | bigint | null = null): number {
     return this.#native.ioctl(request, argument)
+  }
+
+  /**
+   * KVM_SET_MEMORY_ATTRIBUTES2: the attributes of a range of the file. ConversionError EINVAL, ENOMEM, EAGAIN (with `errorOffset`: a page
+   * is in use); ENOTTY up to 7.3. Nothing has changed where it fails.
+   */
+  setAttributes(request: {
+    readonly offset: bigint
+    readonly size: bigint
+    readonly attributes: bigint
+    readonly flags?: bigint
+  }): void {
+    setAttributes(this.#ioctl, request)
+  }
+
+  /** KVM_SET_MEMORY_ATTRIBUTES2 exactly as given, malformed or not: its errno, and the struct after the call. */
+  attemptAttributes(request: AttributesRequest) {
+    return attemptAttributes(this.#ioctl, request)
+  }
+
+  /** KVM_GMEM_CONVERT_PRIVATE or _SHARED (only in an early posting) exactly as given: its errno, and the struct after the call. */
+  attemptGmemConvert(to: Sharing, request: GmemConvertRequest) {
+    return attemptGmemConvert(this.#ioctl, to, request)
+  }
+
+  /** Converts a range in place, with the ioctl that the kernel has. ConversionError as `setAttributes`; ENOTTY where there is none. */
+  convert(range: Span, to: Sharing): void {
+    convert(this.#ioctl, range, to)
   }
 
   /**

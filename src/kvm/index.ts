@@ -5,6 +5,14 @@ export { binding, KernelError } from '../binding/index.js'
 export * from '../units.js'
 export type { AddMemoryOptions, Backing } from './add-memory.js'
 export type { Attempt, CpuidResult, PortWidth } from './attempt.js'
+export {
+  type AttributesRequest,
+  ConversionError,
+  type GmemConvertRequest,
+  type RawConversion,
+  type Sharing,
+} from './conversion.js'
+export { type BlockedPage, type ConvertRetryOptions, convertWithRetry } from './conversion-retry.js'
 export type { ResumeOptions, RunOptions } from './execution.js'
 export * from './exits.js'
 export { format, formatReason } from './format.js'

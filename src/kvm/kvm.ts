@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Capability, capabilityNumber, VM_TYPE, type VmType } from '../abi/index.js'
 import type { NativeKvm } from '../binding/addon.js'
-import { binding } from '../binding/index.js'
+import { binding, KernelError } from '../binding/index.js'
 import { Children, type Closable } from './children.js'
 import { cpuidOf } from './cpuid.js'
 import { Vm } from './vm.js'
+
+const EINTR_ATTEMPTS_MAX = 100
 
 /** The kernel's KVM: an open /dev/kvm. Closing it closes all its VMs first. */
 export class Kvm implements Disposable, Closable {
@@ -46,10 +48,14 @@ export class Kvm implements Disposable, Closable {
     return numbers.map((number) => vmTypeName(number))
   }
 
-  /** KVM_CREATE_VM. KernelError EINVAL where the type is not offered. */
+  /**
+   * KVM_CREATE_VM. KernelError EINVAL where the type is not offered. Tried again on EINTR: the kernel gives up registering its mmu notifier
+   * when anything is pending for the thread (mm/vma.c, mm_take_all_locks), such as the end of an io_uring.
+   */
   createVm(options: { readonly type?: VmType } = {}): Vm {
     const type = options.type ?? 'DEFAULT'
-    const native = this.#native.createVm(BigInt(typeof type === 'number' ? type : VM_TYPE[type]))
+    const number = BigInt(typeof type === 'number' ? type : VM_TYPE[type])
+    const native = retriedOnEintr(() => this.#native.createVm(number))
     const onClose = (self: Vm) => this.#children.delete(self)
     return this.#children.add(new Vm(native, { kvm: this.#native, outliving: this.#children, onClose }))
   }
@@ -84,4 +90,15 @@ export class Kvm implements Disposable, Closable {
 export function vmTypeName(number: number): VmType {
   const names = Object.keys(VM_TYPE) as (keyof typeof VM_TYPE)[]
   return names.find((name) => VM_TYPE[name] === number) ?? number
+}
+
+function retriedOnEintr<T>(call: () => T): T {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return call()
+    } catch (error) {
+      if (!(error instanceof KernelError) || error.code !== 'EINTR' || attempt === EINTR_ATTEMPTS_MAX)
+        throw error
+    }
+  }
 }

@@ -5,6 +5,7 @@ export { bytes, gib, gpa, gpaAdd, hex, kib, mib, PAGE_SIZE, pages } from '../uni
 export type { GmemContext } from './context.js'
 export { hypercalls } from './hypercalls.js'
 export { type KnownIssue, KnownIssueGoneError, type KnownIssueReport } from './known-issue.js'
+export { setKvmParameter } from './kvm-module.js'
 export {
   type RecordedError,
   setTestObserver,

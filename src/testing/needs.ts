@@ -115,10 +115,12 @@ export function preFault(type: VmTypeName = 'DEFAULT'): Need {
   })
 }
 
-/** KVM_SET_MEMORY_ATTRIBUTES2 on a guest_memfd works. */
+/** A guest_memfd converts in place: KVM_SET_MEMORY_ATTRIBUTES2 works on it, on a VM with private memory. */
 export const inPlaceConversion: Need = need('in-place conversion', (target) => {
-  const works = target.vmTypes.some((info) => info.error === '' && info.inPlaceConversion === '')
-  return works ? null : 'KVM_SET_MEMORY_ATTRIBUTES2 on a guest_memfd fails on every VM type'
+  const usable = target.vmTypes.filter((info) => info.error === '')
+  if (usable.some((info) => info.inPlaceConversion === '')) return null
+  const codes = usable.map((info) => `${info.type}: ${info.inPlaceConversion}`)
+  return `KVM_SET_MEMORY_ATTRIBUTES2 fails on the guest_memfds of every VM type (${codes.join(', ')})`
 })
 
 /** Two-dimensional paging (EPT, NPT). */

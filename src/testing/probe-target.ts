@@ -4,13 +4,13 @@ import {
   io,
   KVM_CAP,
   KVM_CREATE_GUEST_MEMFD,
+  KVM_GMEM_CONVERT_PRIVATE,
   KVM_MEMORY_ATTRIBUTE_PRIVATE,
   KVM_PRE_FAULT_MEMORY,
   KVM_SET_MEMORY_ATTRIBUTES,
   KVM_SET_MEMORY_ATTRIBUTES2,
   KVM_SET_USER_MEMORY_REGION2,
   KVMIO,
-  kvm_memory_attributes2,
   VM_TYPE,
   type VmType,
 } from '../abi/index.js'
@@ -31,6 +31,11 @@ let cached: TargetInfo | null = null
 export function probeTarget(): TargetInfo {
   cached ??= probe()
   return cached
+}
+
+/** KVM is another one now: the next question is asked anew. */
+export function forgetTarget(): void {
+  cached = null
 }
 
 function probe(): TargetInfo {
@@ -132,15 +137,14 @@ function acceptedFlags(vm: Vm): number | null {
   return bits.filter((bit) => accepts(BigInt(bit))).reduce((all, bit) => all | bit, 0)
 }
 
+// To shared and back: either of them may be what the page is already, and then nothing is converted.
 function probeInPlaceConversion(vm: Vm, flags: number | null): string {
   if (flags === null) return 'no guest_memfd'
   const file = vm.createGuestMemfd({ size: pages(1) })
+  const set = (attributes: bigint) => file.setAttributes({ offset: 0n, size: pages(1), attributes })
   try {
-    const request = kvm_memory_attributes2.encode({
-      size: pages(1),
-      attributes: KVM_MEMORY_ATTRIBUTE_PRIVATE,
-    })
-    return codeOf(outcomeOf(() => file.ioctl(KVM_SET_MEMORY_ATTRIBUTES2, request)))
+    const toShared = codeOf(outcomeOf(() => set(0n)))
+    return toShared === '' ? codeOf(outcomeOf(() => set(KVM_MEMORY_ATTRIBUTE_PRIVATE))) : toShared
   } finally {
     file.close()
   }
@@ -163,7 +167,8 @@ function probeIoctls(kvm: Kvm): Record<string, boolean> {
       KVM_SET_MEMORY_ATTRIBUTES: knows(() => vm.ioctl(KVM_SET_MEMORY_ATTRIBUTES, 0n)),
       KVM_CREATE_GUEST_MEMFD: knows(() => vm.ioctl(KVM_CREATE_GUEST_MEMFD, 0n)),
       KVM_PRE_FAULT_MEMORY: knows(() => vcpu.ioctl(KVM_PRE_FAULT_MEMORY, 0n)),
-      'guest_memfd: KVM_SET_MEMORY_ATTRIBUTES2': fileKnows(vm),
+      'guest_memfd: KVM_SET_MEMORY_ATTRIBUTES2': fileKnows(vm, KVM_SET_MEMORY_ATTRIBUTES2),
+      'guest_memfd: KVM_GMEM_CONVERT_PRIVATE': fileKnows(vm, KVM_GMEM_CONVERT_PRIVATE),
       'a made-up ioctl': knows(() => vm.ioctl(io(KVMIO, 0xff), 0n)),
     }
   } finally {
@@ -171,12 +176,12 @@ function probeIoctls(kvm: Kvm): Record<string, boolean> {
   }
 }
 
-function fileKnows(vm: Vm): boolean {
+function fileKnows(vm: Vm, request: number): boolean {
   const made = outcomeOf(() => vm.createGuestMemfd({ size: bytes(4096) }))
   if (made !== null) return false
   const file = vm.createGuestMemfd({ size: pages(1) })
   try {
-    return codeOf(outcomeOf(() => file.ioctl(KVM_SET_MEMORY_ATTRIBUTES2, 0n))) !== 'ENOTTY'
+    return codeOf(outcomeOf(() => file.ioctl(request, 0n))) !== 'ENOTTY'
   } finally {
     file.close()
   }

@@ -16,7 +16,7 @@ export interface VmTypeInfo {
   readonly privateAttribute: string
   /** Errno of KVM_PRE_FAULT_MEMORY on one page of a plain memslot, '' where it works. */
   readonly preFault: string
-  /** Errno of KVM_SET_MEMORY_ATTRIBUTES2 with PRIVATE on a guest_memfd (in-place conversion), '' where it works. */
+  /** Errno of KVM_SET_MEMORY_ATTRIBUTES2 on a guest_memfd, to shared and back (in-place conversion), '' where it works. */
   readonly inPlaceConversion: string
 }
 

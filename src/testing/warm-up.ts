@@ -20,9 +20,13 @@ export async function warmUp(): Promise<void> {
     memory.shared.findMismatch(0x5a)
     memory.shared.probe(bytes(0))
     if (type.privateAttribute === '') vm.setPrivate(memory.range(pages(1), pages(1)))
+    // What a kernel does not allow here is left undone, and the next operation starts afresh.
     await vcpu.attempt.write64(memory.gpa, 1n)
+    vcpu.reset()
     await vcpu.attempt.read64(memory.gpaOf(pages(1)))
+    vcpu.reset()
     await vcpu.attempt.verify(memory.range(pages(2), pages(1)), 0x5a)
+    vcpu.reset()
     memory.guestMemfd.punchHole()
     memory.remove()
   }

@@ -16,6 +16,8 @@ const REQUESTS = [
   ['KVM_GET_REGS', abi.KVM_GET_REGS, 0x8090ae81],
   ['KVM_SET_SREGS', abi.KVM_SET_SREGS, 0x4138ae84],
   ['KVM_SET_MEMORY_ATTRIBUTES2', abi.KVM_SET_MEMORY_ATTRIBUTES2, 0xc080aed2],
+  ['KVM_GMEM_CONVERT_SHARED', abi.KVM_GMEM_CONVERT_SHARED, 0xc040af41],
+  ['KVM_GMEM_CONVERT_PRIVATE', abi.KVM_GMEM_CONVERT_PRIVATE, 0xc040af42],
 ] as const
 
 describe('ioctl request numbers', () => {
@@ -28,6 +30,8 @@ describe('ioctl request numbers', () => {
     ['KVM_SET_USER_MEMORY_REGION2', abi.KVM_SET_USER_MEMORY_REGION2, abi.kvm_userspace_memory_region2],
     ['KVM_SET_MEMORY_ATTRIBUTES', abi.KVM_SET_MEMORY_ATTRIBUTES, abi.kvm_memory_attributes],
     ['KVM_SET_MEMORY_ATTRIBUTES2', abi.KVM_SET_MEMORY_ATTRIBUTES2, abi.kvm_memory_attributes2],
+    ['KVM_GMEM_CONVERT_SHARED', abi.KVM_GMEM_CONVERT_SHARED, abi.kvm_gmem_convert],
+    ['KVM_GMEM_CONVERT_PRIVATE', abi.KVM_GMEM_CONVERT_PRIVATE, abi.kvm_gmem_convert],
     ['KVM_CREATE_GUEST_MEMFD', abi.KVM_CREATE_GUEST_MEMFD, abi.kvm_create_guest_memfd],
     ['KVM_PRE_FAULT_MEMORY', abi.KVM_PRE_FAULT_MEMORY, abi.kvm_pre_fault_memory],
     ['KVM_ENABLE_CAP', abi.KVM_ENABLE_CAP, abi.kvm_enable_cap],

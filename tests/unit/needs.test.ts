@@ -54,6 +54,10 @@ describe('an unmet need', () => {
       needs.cap('MEMORY_ATTRIBUTES', 'DEFAULT'),
       'needs KVM_CAP_MEMORY_ATTRIBUTES on a DEFAULT VM: KVM_CHECK_EXTENSION gives 0',
     ],
+    [
+      needs.inPlaceConversion,
+      'needs in-place conversion: KVM_SET_MEMORY_ATTRIBUTES2 fails on the guest_memfds of every VM type (DEFAULT: ENOTTY)',
+    ],
     [needs.preFault(), 'needs KVM_PRE_FAULT_MEMORY on a DEFAULT VM: it fails with EOPNOTSUPP'],
     [needs.tdp, 'needs two-dimensional paging: KVM uses shadow paging here'],
     [needs.hugetlb(3), 'needs 3 free 2 MiB hugetlb pages: the pool has 2 (/proc/sys/vm/nr_hugepages)'],
