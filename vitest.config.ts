@@ -22,19 +22,21 @@ const alias = { 'gmem/testing': built('testing'), 'gmem/kvm': built('kvm'), 'gme
 const server = { deps: { external: [/\/dist\//] } }
 
 const contract = { include: ['tests/kernel/**/*.test.ts'], server, sequence: { groupOrder: 1 } }
+/** What only a kernel with in-place conversion can show; the rest of the contract is the same on it as on 7.3. */
+const inPlace = { ...contract, include: ['tests/kernel/inplace-*.test.ts'] }
 
-/** The default kernel's project; without it where nobody has built that kernel yet (`gmem kernel build`). */
-async function kernelProjects() {
-  const kernel = await resolveKernel(process.env.GMEM_KERNEL ?? '7.3', {
+/** A kernel's project; none where nobody has built that kernel yet (`gmem kernel build`). */
+async function kernelProjects(spec: string, files: typeof contract) {
+  const kernel = await resolveKernel(spec, {
     build: false,
     progress: silentProgress,
     signal: new AbortController().signal,
   }).catch((error: Error) => {
-    console.warn(`gmem: the contract runs on no kernel of its own: ${error.message}`)
+    console.warn(`gmem: nothing runs on ${spec}: ${error.message}`)
     return null
   })
   if (kernel === null) return []
-  const runDir = join(tmpdir(), `gmem-${process.pid}-vitest`)
+  const runDir = join(tmpdir(), `gmem-${process.pid}-vitest-${kernel.id}`)
   // The consoles of a run that failed are worth keeping; the failures name them.
   process.once('exit', (code) => code === 0 && rmSync(runDir, { recursive: true, force: true }))
   const pool = createKernelPool({
@@ -46,7 +48,7 @@ async function kernelProjects() {
       if (event.type === 'note' || event.type === 'progress') console.log(`${kernel.id}: ${event.text}`)
     },
   })
-  return [{ resolve: { alias }, test: { ...contract, name: `kernel:${kernel.id}`, pool } }]
+  return [{ resolve: { alias }, test: { ...files, name: `kernel:${kernel.id}`, pool } }]
 }
 
 export default defineConfig({
@@ -63,7 +65,8 @@ export default defineConfig({
           server,
         },
       },
-      ...(await kernelProjects()),
+      ...(await kernelProjects(process.env.GMEM_KERNEL ?? '7.3', contract)),
+      ...(await kernelProjects('7.3+inplace-conversion', inPlace)),
       ...(hostProblem() === null
         ? [{ resolve: { alias }, test: { ...contract, name: 'kernel:host', pool: 'forks' as const } }]
         : []),
