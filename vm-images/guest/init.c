@@ -8,8 +8,8 @@
  * /etc/gmem/init.conf, one item a line, in order: "module PATH [PARAMETERS]", "amd-module" and
  * "intel-module" the same, for processors of that make alone (a processor without SVM or VMX is no
  * error: the worker reports it better), "env NAME=VALUE", "port NAME" (virtio-serial port whose
- * device the worker gets in GMEM_PORT), "sysctl PATH VALUE", "cpu NUMBER" (the worker starts on that
- * processor and no other), "cwd PATH", "arg VALUE" (first: the program).
+ * device the worker gets in GMEM_PORT), "sysctl PATH VALUE", "cpu NUMBER" (the worker starts on
+ * that processor and no other), "cwd PATH", "arg VALUE" (first: the program).
  */
 #include <cpuid.h>
 #include <dirent.h>
