@@ -164,7 +164,7 @@ describe('an access of the guest', () => {
     const completed = outcome.reason === 'DONE' ? outcome : await vcpu.resume()
 
     annotate(`a shared page of a file without MMAP: ${outcome.reason}`)
-    expect(['DONE', 'MEMORY_FAULT', 'MMIO']).toContain(outcome.reason)
+    expect(['DONE', 'MEMORY_FAULT']).toContain(outcome.reason)
     expect(completed).toBeDone()
     expect(await vcpu.read64(BASE)).toBe(0x77n)
   })

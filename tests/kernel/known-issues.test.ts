@@ -128,4 +128,25 @@ describe('known issues', () => {
 
     expect(outcome).toBeMemoryFault({ gpa: BASE, size: pages(1), private: true, code: 'EFAULT' })
   })
+
+  test('a private page whose gfn was MMIO before its memslot was made is reached', {
+    needs: privateMemory,
+    knownIssue: {
+      id: 'F6',
+      symptom:
+        'MEMORY_FAULT with flags 0, again at each resume: the stale MMIO entry is taken for a shared access',
+      expected: 'the access reaches the private page, as where the gfn was not accessed before',
+    },
+  }, async ({ kvm }) => {
+    using vm = kvm.createVm({ type: 'SW_PROTECTED' })
+    using vcpu = vm.createVcpu()
+    await vcpu.attempt.read64(BASE)
+    await vcpu.resume({ data: 0x77n })
+    const memory = vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: {} })
+    vm.setPrivate(memory)
+
+    const outcome = await vcpu.attempt.read64(BASE)
+
+    expect(outcome).toBeDone(0n)
+  })
 })
