@@ -9,9 +9,10 @@
 // Set GMEM_BENCH_ROUNDS for more rounds than 3.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cacheRoot } from '../dist/paths.js'
 
 const CALLS = 20_000
 const rounds = Number(process.env.GMEM_BENCH_ROUNDS ?? 3)
@@ -73,8 +74,7 @@ function start() {
   for (let round = 0; round < rounds; round++) {
     // The kernels stay; what is saved of VMs is new.
     const cache = mkdtempSync(join(folder, 'cache-'))
-    const real =
-      process.env.GMEM_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'gmem')
+    const real = cacheRoot()
     for (const name of readdirSync(real))
       if (name !== 'saved' && name !== 'runs') symlinkSync(join(real, name), join(cache, name))
     mkdirSync(join(cache, 'saved'))

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeSync, openSync } from 'node:fs'
 import { release } from 'node:os'
-import { join } from 'node:path'
 import type { PoolRunnerInitializer, UserWorkspaceConfig } from 'vitest/node'
 import { usageError } from '../errors.js'
 import { resolveKernel } from '../kernels/index.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
+import { compiledApi } from '../pool/compiled-api.js'
 import type { TargetEvent, TargetInfo } from '../report/events.js'
 import type { CliContext } from './context.js'
 
@@ -140,11 +140,7 @@ function projectConfig(
   return {
     root: projectRoot,
     optimizeDeps: { noDiscovery: true, include: [] },
-    resolve: {
-      alias: ['testing', 'kvm', 'abi'].map((part) => {
-        return { find: `gmem/${part}`, replacement: join(projectRoot, 'dist', part, 'index.js') }
-      }),
-    },
+    resolve: { alias: compiledApi },
     test: {
       name,
       pool,

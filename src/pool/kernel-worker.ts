@@ -5,6 +5,7 @@ import { type Death, describeDeath } from './death.js'
 import { HangWatch } from './hang.js'
 import { collectHangEvidence } from './hang-evidence.js'
 import { Ledger } from './ledger.js'
+import { ListeningWorker } from './listening-worker.js'
 import type { GuestMessage } from './protocol.js'
 import type { Session } from './session.js'
 import type { SessionSource } from './source.js'
@@ -12,19 +13,14 @@ import type { SessionSource } from './source.js'
 /** A file whose tests keep killing the kernel gets this many fresh VMs, so that a run always ends. */
 const VMS_PER_FILE_MAX = 64
 
-type Listener = (argument: unknown) => void
-
 /**
  * vitest's view of one VM: vitest talks to a worker, and the worker outlives its VMs. When a kernel dies, hangs or splats, the
  * worker starts a fresh VM and has it run the same file with the ledger: what had a result is replayed, the culprit fails
  * with what was seen, the rest runs. vitest notices nothing but the time.
  */
-export class KernelPoolWorker implements PoolWorker {
+export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   readonly name = 'gmem'
   readonly reportMemory = false
-  // With a file-system cache vitest would send paths of the host's temporary folder, which the guest does not have.
-  readonly cacheFs = false
-  readonly #listeners = new Map<string, Set<Listener>>()
   readonly #ledger: Ledger
   #session: Session | null = null
   #hang: HangWatch | null = null
@@ -38,20 +34,8 @@ export class KernelPoolWorker implements PoolWorker {
   #stopped = false
 
   constructor(readonly source: SessionSource) {
+    super()
     this.#ledger = new Ledger(source.options.retries ?? 1)
-  }
-
-  on(event: string, callback: Listener): void {
-    const set = this.#listeners.get(event) ?? new Set()
-    this.#listeners.set(event, set.add(callback))
-  }
-
-  off(event: string, callback: Listener): void {
-    this.#listeners.get(event)?.delete(callback)
-  }
-
-  deserialize(data: unknown): unknown {
-    return data
   }
 
   /** Returns before there is a VM: vitest gives a worker 90 s to start, and a debug kernel may take longer to boot. */
@@ -68,17 +52,17 @@ export class KernelPoolWorker implements PoolWorker {
   send(message: WorkerRequest): void {
     if (message.type === 'stop') {
       // The VM is thrown away: there is nothing in it to tear down, and a hung one would never answer.
-      this.#emit('message', { type: 'stopped', __vitest_worker_response__: true })
+      this.emit('message', { type: 'stopped', __vitest_worker_response__: true })
       return
     }
     if (message.type === 'start') {
       this.#startRequest = message
-      this.#emit('message', { type: 'started', __vitest_worker_response__: true })
+      this.emit('message', { type: 'started', __vitest_worker_response__: true })
     }
     if (message.type === 'run' || message.type === 'collect') {
       this.#runRequest = message
       if (this.#isReady) this.#sendRun()
-      if (this.#failure !== null) this.#emit('error', this.#failure)
+      if (this.#failure !== null) this.emit('error', this.#failure)
       return
     }
     this.#session?.send({ type: 'vitest', message })
@@ -103,7 +87,7 @@ export class KernelPoolWorker implements PoolWorker {
   #fail(error: unknown): void {
     if (this.#stopped) return
     this.#failure = error
-    if (this.#runRequest !== null) this.#emit('error', error)
+    if (this.#runRequest !== null) this.emit('error', error)
   }
 
   #adopt(session: Session): void {
@@ -157,7 +141,7 @@ export class KernelPoolWorker implements PoolWorker {
       }
       if (response.type === 'testfileFinished') this.#runRequest = null
     }
-    this.#emit('message', message)
+    this.emit('message', message)
   }
 
   #onExit(session: Session, exit: MachineExit): void {
@@ -186,7 +170,7 @@ export class KernelPoolWorker implements PoolWorker {
       ...(suspect && { test: suspect.test.name }),
     })
     if (this.#runRequest === null || !this.#ledger.blame(report)) {
-      return this.#emit('error', Object.assign(new Error(error.message), { name: error.name }))
+      return this.emit('error', Object.assign(new Error(error.message), { name: error.name }))
     }
     await this.#replace(session)
   }
@@ -197,7 +181,7 @@ export class KernelPoolWorker implements PoolWorker {
     await old.close()
     if (this.#stopped) return
     if (this.#vms >= VMS_PER_FILE_MAX) {
-      return this.#emit(
+      return this.emit(
         'error',
         new Error(`gmem: ${this.#vms} VMs died in one test file; the rest of it did not run`),
       )
@@ -240,9 +224,5 @@ export class KernelPoolWorker implements PoolWorker {
     const leaks = { none: ordinary.leaks, 'each-test': 'thorough', over: 'off' } as const
     const policy = { ...ordinary, leaks: leaks[this.#leakSearch] }
     this.#session?.send({ type: 'ledger', policy, entries: this.#ledger.entries() })
-  }
-
-  #emit(event: string, argument: unknown): void {
-    for (const listener of this.#listeners.get(event) ?? []) listener(argument)
   }
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { join } from 'node:path'
 import type { PoolWorker, WorkerRequest } from 'vitest/node'
 import { projectRoot } from '../paths.js'
+import { compiledApi } from './compiled-api.js'
+import { ListeningWorker } from './listening-worker.js'
 import type { TroublePolicy } from './protocol.js'
 import type { Session } from './session.js'
 import { currentSignalHandlers } from './signal-handlers.js'
 
 const FOLDER = 'tests/rehearsal'
-
-type Listener = (argument: unknown) => void
 
 /**
  * Runs a small test file in a VM that is about to be saved, through vitest itself: its copies then have loaded and compiled whatever a test
@@ -37,11 +36,7 @@ export async function rehearse(session: Session, policy: TroublePolicy): Promise
       logLevel: 'silent',
       optimizeDeps: { noDiscovery: true, include: [] },
       server: { ws: false, hmr: false, watch: null },
-      resolve: {
-        alias: ['testing', 'kvm', 'abi'].map((part) => {
-          return { find: `gmem/${part}`, replacement: join(projectRoot, 'dist', part, 'index.js') }
-        }),
-      },
+      resolve: { alias: compiledApi },
     } as Parameters<typeof createVitest>[2],
   )
   handlers.removeNew()
@@ -55,32 +50,18 @@ export async function rehearse(session: Session, policy: TroublePolicy): Promise
 }
 
 /** A worker that neither starts nor ends its VM. */
-class RehearsalWorker implements PoolWorker {
+class RehearsalWorker extends ListeningWorker implements PoolWorker {
   readonly name = 'gmem-rehearsal'
-  readonly cacheFs = false
-  readonly #listeners = new Map<string, Set<Listener>>()
 
   constructor(
     readonly session: Session,
     readonly policy: TroublePolicy,
   ) {
+    super()
     session.on('message', (message) => {
-      if (message.type === 'vitest') this.#emit('message', message.message)
+      if (message.type === 'vitest') this.emit('message', message.message)
     })
-    session.once('exit', () => this.#emit('exit', undefined))
-  }
-
-  on(event: string, callback: Listener): void {
-    const set = this.#listeners.get(event) ?? new Set()
-    this.#listeners.set(event, set.add(callback))
-  }
-
-  off(event: string, callback: Listener): void {
-    this.#listeners.get(event)?.delete(callback)
-  }
-
-  deserialize(data: unknown): unknown {
-    return data
+    session.once('exit', () => this.emit('exit', undefined))
   }
 
   async start(): Promise<void> {}
@@ -89,15 +70,11 @@ class RehearsalWorker implements PoolWorker {
 
   send(message: WorkerRequest): void {
     if (message.type === 'stop') {
-      this.#emit('message', { type: 'stopped', __vitest_worker_response__: true })
+      this.emit('message', { type: 'stopped', __vitest_worker_response__: true })
       return
     }
     if (message.type === 'run')
       this.session.send({ type: 'ledger', policy: { ...this.policy, rehearsal: true }, entries: [] })
     this.session.send({ type: 'vitest', message })
-  }
-
-  #emit(event: string, argument: unknown): void {
-    for (const listener of this.#listeners.get(event) ?? []) listener(argument)
   }
 }

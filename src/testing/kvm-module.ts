@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import { O_RDONLY } from '../abi/index.js'
-import { binding, KernelError } from '../kvm/index.js'
+import { binding } from '../kvm/index.js'
 import { forgetTarget } from './probe-target.js'
 
 // asm/unistd_64.h
@@ -52,8 +52,6 @@ function load(path: string, parameters: string): void {
   const fd = addon.open(path, O_RDONLY, 0)
   try {
     addon.syscall(SYS_FINIT_MODULE, [fd, cString(parameters), 0])
-  } catch (error) {
-    if (!(error instanceof KernelError) || error.code !== 'EEXIST') throw error
   } finally {
     addon.close(fd)
   }

@@ -8,15 +8,15 @@ const CACHES = ['kvm_vcpu', 'kvm_mmu_page_header', 'kvm_gmem_inode_cache', 'kvm_
 const UNOWNED_KIB_MAX = 96
 const UNRECLAIMABLE_KIB_MAX = 256
 
-/** Each page of memory is in exactly one of these (fs/proc/meminfo.c); what is in none was allocated page by page by some driver. */
-const OWNERS = [
-  ...['MemFree', 'Buffers', 'Cached', 'SwapCached', 'AnonPages', 'Slab', 'KernelStack', 'PageTables'],
-  ...['SecPageTables', 'Percpu', 'Hugetlb', 'HardwareCorrupted'],
-] as const
-
 const LRU_LISTS = ['Active', 'Inactive', 'Unevictable'] as const
 /** Pages on their way to a list are counted with their owner already. */
 const LRU_OWNERS = ['Buffers', 'Cached', 'SwapCached', 'AnonPages'] as const
+
+/** Each page of memory is in exactly one of these (fs/proc/meminfo.c); what is in none was allocated page by page by some driver. */
+const OWNERS = [
+  ...['MemFree', ...LRU_OWNERS, 'Slab', 'KernelStack', 'PageTables'],
+  ...['SecPageTables', 'Percpu', 'Hugetlb', 'HardwareCorrupted'],
+] as const
 
 const COUNTS = 3
 /** For fs/drop_caches.c: no line in the log each time. And: empty the batches, then drop clean pages. */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { createVitest, type TestCase, type UserWorkspaceConfig, type Vitest } from 'vitest/node'
 import { projectRoot } from '../../../src/paths.js'
+import { compiledApi } from '../../../src/pool/compiled-api.js'
 import type { JudgedSplat } from '../../../src/pool/guest/trouble.js'
 import {
   createKernelPool,
@@ -84,11 +84,7 @@ async function createEngine(name: string, pool: KernelPool): Promise<Vitest> {
   const project: UserWorkspaceConfig = {
     root: projectRoot,
     optimizeDeps: { noDiscovery: true, include: [] },
-    resolve: {
-      alias: ['testing', 'kvm', 'abi'].map((part) => {
-        return { find: `gmem/${part}`, replacement: join(projectRoot, 'dist', part, 'index.js') }
-      }),
-    },
+    resolve: { alias: compiledApi },
     test: {
       name: 'fixture',
       pool,
