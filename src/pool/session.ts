@@ -2,10 +2,15 @@
 import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { statSync } from 'node:fs'
+import { finished } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeFrame, FrameDecoder } from '../channel/frames.js'
 import { InfrastructureError } from '../qemu/errors.js'
 import type { Machine, MachineExit } from '../qemu/machine.js'
 import type { GuestMessage, HostMessage } from './protocol.js'
+
+/** What a QEMU that has ended left in its socket is read by then on any machine, in ms. */
+const LAST_WORDS_MS_MAX = 10_000
 
 /** One VM and the conversation with the worker in it. Emits `message` (GuestMessage) and `exit` (MachineExit). */
 export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [MachineExit] }> {
@@ -22,13 +27,8 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
     readonly restored: boolean,
   ) {
     super()
-    machine.channel.on('data', (chunk: Buffer) => this.#receive(chunk))
-    // A dead QEMU resets the stream; `exited` tells the same with the reason.
-    machine.channel.on('error', () => {})
-    void machine.exited.then((exit) => {
-      this.#exit = exit
-      this.emit('exit', exit)
-    })
+    machine.fromGuest.on('data', (chunk: Buffer) => this.#receive(chunk))
+    void this.#awaitEnd()
   }
 
   /** How the VM ended, or null while it runs. */
@@ -37,7 +37,7 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
   }
 
   send(message: HostMessage): void {
-    if (this.#exit === null && this.machine.channel.writable) this.machine.channel.write(encodeFrame(message))
+    if (this.#exit === null && this.machine.toGuest.writable) this.machine.toGuest.write(encodeFrame(message))
   }
 
   /**
@@ -97,6 +97,15 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
 
   async close(): Promise<void> {
     await this.machine.kill()
+  }
+
+  /** A VM has ended when all that it had said before has been heard, too: the last of it tells which test ran. */
+  async #awaitEnd(): Promise<void> {
+    const exit = await this.machine.exited
+    const allHeard = finished(this.machine.fromGuest, { writable: false }).catch(() => {})
+    await Promise.race([allHeard, sleep(LAST_WORDS_MS_MAX, undefined, { ref: false })])
+    this.#exit = exit
+    this.emit('exit', exit)
   }
 
   #receive(chunk: Buffer): void {

@@ -2,15 +2,20 @@
 import type { Bytes } from '../units.js'
 import type { Accelerator } from './accelerator.js'
 
-/** The name of the virtio-serial port that the guest's init looks for. */
-export const CHANNEL_PORT_NAME = 'gmem'
+/**
+ * The virtio-serial ports of the conversation with the worker, one for each direction: a write to a QEMU that has just died fails, and on
+ * a common socket that would throw away what the guest had said before.
+ */
+export const FROM_GUEST_PORT_NAME = 'gmem.from-guest'
+export const TO_GUEST_PORT_NAME = 'gmem.to-guest'
 /** The port on which PID 1 takes sysrq keys; it listens whatever the worker is stuck in. */
 export const SYSRQ_PORT_NAME = 'gmem.sysrq'
 
 /** Inherited descriptors of the QEMU process. */
 export const QMP_FD = 3
-export const CHANNEL_FD = 4
-export const SYSRQ_FD = 5
+export const FROM_GUEST_FD = 4
+export const TO_GUEST_FD = 5
+export const SYSRQ_FD = 6
 
 /**
  * Where a VM's RAM lives. `share: true` writes it to the file (the one that is being saved); false copies on
@@ -63,9 +68,11 @@ export function qemuArguments(machine: MachineArguments): string[] {
     ...['-mon', 'chardev=qmp,mode=control'],
     ...['-chardev', `file,id=console,path=${escapeOption(machine.consoleFile)},append=on`],
     ...['-serial', 'chardev:console'],
-    ...['-chardev', `socket,id=channel,fd=${CHANNEL_FD}`],
     ...['-device', 'virtio-serial-pci,max_ports=4'],
-    ...['-device', `virtserialport,chardev=channel,name=${CHANNEL_PORT_NAME}`],
+    ...['-chardev', `socket,id=from-guest,fd=${FROM_GUEST_FD}`],
+    ...['-device', `virtserialport,chardev=from-guest,name=${FROM_GUEST_PORT_NAME}`],
+    ...['-chardev', `socket,id=to-guest,fd=${TO_GUEST_FD}`],
+    ...['-device', `virtserialport,chardev=to-guest,name=${TO_GUEST_PORT_NAME}`],
     ...['-chardev', `socket,id=sysrq,fd=${SYSRQ_FD}`],
     ...['-device', `virtserialport,chardev=sysrq,name=${SYSRQ_PORT_NAME}`],
     ...['-device', 'virtio-rng-pci'],

@@ -6,8 +6,8 @@ export interface InitConfig {
   readonly modules: readonly InitModule[]
   readonly sysctls: Readonly<Record<string, string>>
   readonly env: Readonly<Record<string, string>>
-  /** The virtio-serial port that the worker gets as GMEM_PORT; null for none. */
-  readonly port: string | null
+  /** The virtio-serial ports whose devices the worker gets in its environment, by the variable. */
+  readonly ports: Readonly<Record<string, string>>
   /** The processor that the worker and its threads start on, and stay on until they ask for others; null for any. */
   readonly cpu: number | null
   readonly cwd: string
@@ -36,7 +36,7 @@ export function formatInitConfig(config: InitConfig): string {
       `${path} ${value}`,
     ]),
     ...Object.entries(config.env).map(([name, value]): [string, string] => ['env', `${name}=${value}`]),
-    ...(config.port === null ? [] : [['port', config.port] satisfies [string, string]]),
+    ...Object.entries(config.ports).map(([name, value]): [string, string] => ['port', `${name}=${value}`]),
     ...(config.cpu === null ? [] : [['cpu', String(config.cpu)] satisfies [string, string]]),
     ['cwd', config.cwd],
     ...config.command.map((argument): [string, string] => ['arg', argument]),

@@ -4,7 +4,7 @@ import { constants } from 'node:fs'
 import { access, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { KernelImage } from '../kernels/types.js'
-import { CHANNEL_PORT_NAME } from './arguments.js'
+import { FROM_GUEST_PORT_NAME, TO_GUEST_PORT_NAME } from './arguments.js'
 import { type CpioEntry, writeCpio } from './cpio.js'
 import { FileDigests } from './digests.js'
 import { InfrastructureError } from './errors.js'
@@ -32,6 +32,8 @@ export const DEFAULT_MODULES: readonly string[] = [
 
 const PROCESSOR_MODULES: Readonly<Record<string, 'amd' | 'intel'>> = { kvm_amd: 'amd', kvm_intel: 'intel' }
 
+/** The ports that the worker finds in its environment (src/pool/guest/main.ts). */
+const WORKER_PORTS = { GMEM_OUT_PORT: FROM_GUEST_PORT_NAME, GMEM_IN_PORT: TO_GUEST_PORT_NAME }
 const MODULE_PARAMETERS: Readonly<Record<string, string>> = { null_blk: 'nr_devices=1' }
 
 /** What goes into an initramfs. */
@@ -52,12 +54,12 @@ export interface InitramfsOptions {
   readonly texts?: Readonly<Record<string, string>>
   /** Default: DEFAULT_MODULES. */
   readonly modules?: readonly string[]
-  /** The worker's environment, beside HOME, PATH, TMPDIR and GMEM_PORT. */
+  /** The worker's environment, beside HOME, PATH, TMPDIR and that of `ports`. */
   readonly env?: Readonly<Record<string, string>>
   /** Values to write below /proc/sys or /sys before the worker starts, by path. */
   readonly sysctls?: Readonly<Record<string, string>>
-  /** Whether the worker gets the virtio-serial port in GMEM_PORT. Default: true. */
-  readonly port?: boolean
+  /** Whether the worker gets the virtio-serial ports, in GMEM_OUT_PORT and GMEM_IN_PORT. Default: true. */
+  readonly ports?: boolean
   /** Keeps the worker on one processor. Default: it runs on all. */
   readonly cpu?: number
   readonly cwd?: string
@@ -152,7 +154,7 @@ function initConfig(options: InitramfsOptions, plan: ModulePlan): InitConfig {
       ...options.env,
     },
     sysctls: options.sysctls ?? {},
-    port: options.port === false ? null : CHANNEL_PORT_NAME,
+    ports: options.ports === false ? {} : WORKER_PORTS,
     cpu: options.cpu ?? null,
     cwd: options.cwd ?? '/',
     command: options.command,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { rm } from 'node:fs/promises'
-import type { Duplex } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type { KernelImage } from '../kernels/types.js'
 import { type Bytes, gib } from '../units.js'
 import type { Accelerator } from './accelerator.js'
@@ -59,8 +59,10 @@ export interface MachineOptions {
 
 /** A running VM. */
 export interface Machine {
-  /** The byte stream of the virtio-serial port; nothing is read before a `data` listener is there. */
-  readonly channel: Duplex
+  /** What the worker says; nothing is read before a `data` listener is there. It ends some time after QEMU. */
+  readonly fromGuest: Readable
+  /** What the worker is told. */
+  readonly toGuest: Writable
   readonly qmp: QmpClient
   readonly consoleFile: string
   /** The command that runs, quoted for a shell; for humans. */
@@ -127,7 +129,8 @@ export function machineArguments(options: MachineOptions, qemu: QemuBinary): Mac
 }
 
 class QemuMachine implements Machine {
-  readonly channel: Duplex
+  readonly fromGuest: Readable
+  readonly toGuest: Writable
   readonly qmp: QmpClient
   readonly commandLine: string
   readonly pid: number
@@ -140,10 +143,10 @@ class QemuMachine implements Machine {
     readonly consoleFile: string,
   ) {
     this.#process = qemuProcess
-    this.channel = qemuProcess.channel
+    this.fromGuest = qemuProcess.fromGuest
+    this.toGuest = qemuProcess.toGuest
     // A dead QEMU resets the streams; `exited` tells.
-    this.channel.on('error', () => {})
-    qemuProcess.sysrq.on('error', () => {})
+    for (const stream of [this.fromGuest, this.toGuest, qemuProcess.sysrq]) stream.on('error', () => {})
     this.qmp = new QmpClient(qemuProcess.qmp)
     this.commandLine = qemuProcess.commandLine
     this.pid = qemuProcess.pid

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Duplex } from 'node:stream'
+import type { Duplex, Readable, Writable } from 'node:stream'
 import { execa } from 'execa'
 import { findProgram } from './binary.js'
 import { InfrastructureError } from './errors.js'
@@ -10,8 +10,9 @@ const STDERR_TAIL_CHARS = 8192
 export interface QemuProcess {
   readonly pid: number
   readonly qmp: Duplex
-  readonly channel: Duplex
-  readonly sysrq: Duplex
+  readonly fromGuest: Readable
+  readonly toGuest: Writable
+  readonly sysrq: Writable
   readonly commandLine: string
   /** Resolves, never rejects, when the process is gone. */
   readonly ended: Promise<ProcessEnd>
@@ -35,15 +36,15 @@ let cleansUp = false
 let warned = false
 
 /**
- * Starts QEMU with QMP on descriptor 3, the channel on 4 and sysrq keys on 5: all socket pairs, so that no
- * socket file exists. It dies with this process whatever kills it (PR_SET_PDEATHSIG through setpriv), and is
+ * Starts QEMU with QMP on descriptor 3, the worker's ports on 4 and 5 and sysrq keys on 6: all socket pairs, so
+ * that no socket file exists. It dies with this process whatever kills it (PR_SET_PDEATHSIG through setpriv), and is
  * in a session of its own: Ctrl-C reaches gmem alone, which then ends its VMs in order. Throws
  * InfrastructureError where it cannot be started.
  */
 export function spawnQemu(path: string, args: readonly string[]): QemuProcess {
   const [program, ...programArgs] = [...deathSignalWrapper(), path, ...args]
   const child = execa(program ?? path, programArgs, {
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
     buffer: false,
     reject: false,
     detached: true,
@@ -54,8 +55,8 @@ export function spawnQemu(path: string, args: readonly string[]): QemuProcess {
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     stderrTail = (stderrTail + text).slice(-STDERR_TAIL_CHARS)
   })
-  const [, , , qmp, channel, sysrq] = child.stdio as (Duplex | null)[]
-  if (child.pid === undefined || !qmp || !channel || !sysrq)
+  const [, , , qmp, fromGuest, toGuest, sysrq] = child.stdio as (Duplex | null)[]
+  if (child.pid === undefined || !qmp || !fromGuest || !toGuest || !sysrq)
     throw new InfrastructureError(`QEMU cannot be started: ${path}`)
   const ended = child.then(({ exitCode, signal }) => {
     running.delete(qemuProcess)
@@ -65,7 +66,8 @@ export function spawnQemu(path: string, args: readonly string[]): QemuProcess {
   const qemuProcess: QemuProcess = {
     pid: child.pid,
     qmp,
-    channel,
+    fromGuest,
+    toGuest,
     sysrq,
     commandLine,
     ended,

@@ -82,7 +82,7 @@ export async function bootTrial(
     programs: [program],
     command: [program],
     modules: ['kvm', 'kvm_amd', 'kvm_intel'],
-    port: false,
+    ports: false,
   })
   const folder = await createTemporaryFolder('trial')
   try {

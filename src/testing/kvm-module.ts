@@ -20,7 +20,7 @@ const MAKES = ['kvm_amd', 'kvm_intel'] as const
 export function setKvmParameter(name: string, value: 'Y' | 'N'): void {
   const parameter = `/sys/module/kvm/parameters/${name}`
   const folder = join('/lib/modules', os.release())
-  if (process.env.GMEM_PORT === undefined || !existsSync(parameter) || !existsSync(folder)) return
+  if (process.env.GMEM_OUT_PORT === undefined || !existsSync(parameter) || !existsSync(folder)) return
   if (readFileSync(parameter, 'latin1').trim() === value) return
   const make = MAKES.find((module) => existsSync(`/sys/module/${module}`))
   const kvm = moduleFile(folder, 'kvm')

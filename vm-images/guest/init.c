@@ -7,9 +7,9 @@
  *
  * /etc/gmem/init.conf, one item a line, in order: "module PATH [PARAMETERS]", "amd-module" and
  * "intel-module" the same, for processors of that make alone (a processor without SVM or VMX is no
- * error: the worker reports it better), "env NAME=VALUE", "port NAME" (virtio-serial port whose
- * device the worker gets in GMEM_PORT), "sysctl PATH VALUE", "cpu NUMBER" (the worker starts on
- * that processor and no other), "cwd PATH", "arg VALUE" (first: the program).
+ * error: the worker reports it better), "env NAME=VALUE", "port VARIABLE=NAME" (the worker gets the
+ * device of that virtio-serial port in that variable), "sysctl PATH VALUE", "cpu NUMBER" (the
+ * worker starts on that processor and no other), "cwd PATH", "arg VALUE" (first: the program).
  */
 #include <cpuid.h>
 #include <dirent.h>
@@ -38,6 +38,7 @@
 #define CONF_PATH "/etc/gmem/init.conf"
 #define ARGS_MAX 64
 #define ENV_MAX 64
+#define PORTS_MAX 2
 #define PORT_WAIT_MS 10000
 #define SYSRQ_PORT_NAME "gmem.sysrq"
 #define HYGON_EBX 0x6f677948u /* "Hygo": AMD's SVM under another name */
@@ -45,9 +46,10 @@
 struct config {
   char *args[ARGS_MAX + 1];
   size_t arg_count;
-  char *env[ENV_MAX + 2];
+  char *env[ENV_MAX + PORTS_MAX + 1];
   size_t env_count;
-  const char *port;
+  char *ports[PORTS_MAX];
+  size_t port_count;
   const char *cwd;
   const char *cpu;
 };
@@ -198,8 +200,8 @@ static void apply(struct config *config, char *key, char *value) {
     config->env[config->env_count++] = value;
   } else if (strcmp(key, "arg") == 0 && config->arg_count < ARGS_MAX) {
     config->args[config->arg_count++] = value;
-  } else if (strcmp(key, "port") == 0) {
-    config->port = value;
+  } else if (strcmp(key, "port") == 0 && config->port_count < PORTS_MAX) {
+    config->ports[config->port_count++] = value;
   } else if (strcmp(key, "cwd") == 0) {
     config->cwd = value;
   } else if (strcmp(key, "cpu") == 0) {
@@ -249,7 +251,7 @@ static bool find_port(const char *name, char *device, size_t size) {
     close(fd);
     if (length > 0 && port_name[length - 1] == '\n') port_name[length - 1] = '\0';
     if (strcmp(port_name, name) != 0) continue;
-    snprintf(device, size, "/dev/%s", entry->d_name);
+    if ((size_t)snprintf(device, size, "/dev/%s", entry->d_name) >= size) continue;
     found = access(device, R_OK | W_OK) == 0;
   }
   closedir(ports);
@@ -292,6 +294,17 @@ static void serve_sysrq(void) {
       nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     }
   }
+}
+
+/* Turns "VARIABLE=NAME" into "VARIABLE=/dev/vportNpM" of the worker's environment. */
+static bool name_port(struct config *config, const char *port) {
+  char device[64];
+  char *variable = NULL;
+  const char *name = strchr(port, '=');
+  if (!name || !wait_for_port(name + 1, device, sizeof device)) return false;
+  if (asprintf(&variable, "%.*s=%s", (int)(name - port), port, device) < 0) return false;
+  config->env[config->env_count++] = variable;
+  return true;
 }
 
 static void stay_on(const char *cpu) {
@@ -351,7 +364,6 @@ int main(void) {
     return 2;
   }
   static struct config config;
-  static char port_variable[64] = "GMEM_PORT=";
   mount_all();
   set_up_process();
   set_loopback_up();
@@ -361,13 +373,9 @@ int main(void) {
   }
   /* It may have come with a module (null_blk needs it). */
   mount_at("configfs", "/sys/kernel/config", 0755, NULL);
-  if (config.port) {
-    const size_t prefix = strlen(port_variable);
-    if (!wait_for_port(config.port, port_variable + prefix, sizeof port_variable - prefix))
-      power_off();
-    config.env[config.env_count++] = port_variable;
-    serve_sysrq();
-  }
+  for (size_t i = 0; i < config.port_count; i++)
+    if (!name_port(&config, config.ports[i])) power_off();
+  if (config.port_count > 0) serve_sysrq();
   pid_t worker = fork();
   if (worker == 0) run_worker(&config);
   if (worker < 0) say("fork: %s", strerrorname_np(errno));

@@ -16,11 +16,12 @@ import { becomeUnique } from './wake.js'
 
 const HEARTBEAT_MS = 1000
 
-const portPath = process.env.GMEM_PORT
-if (portPath === undefined) throw new Error('GMEM_PORT is not set: this is started by gmem-init inside a VM')
+const { GMEM_OUT_PORT, GMEM_IN_PORT } = process.env
+if (GMEM_OUT_PORT === undefined || GMEM_IN_PORT === undefined)
+  throw new Error('GMEM_OUT_PORT and GMEM_IN_PORT are not set: this is started by gmem-init inside a VM')
 
 const vitestListeners = new Set<(message: unknown) => void>()
-const port = new GuestPort(portPath, receive)
+const port = new GuestPort(GMEM_OUT_PORT, GMEM_IN_PORT, receive)
 const observer = new Observer(port)
 const shell = new Shell(port)
 

@@ -9,18 +9,21 @@ const NO_HOST_WAIT_MS = 5
 const NOBODY = new Int32Array(new SharedArrayBuffer(4))
 
 /**
- * The guest's end of the virtio-serial port. It is a character device, so Node has no stream for it: reads run in the thread
- * pool, one at a time.
+ * The guest's end of the two virtio-serial ports. They are character devices, so Node has no stream for them: reads run in the
+ * thread pool, one at a time.
  */
 export class GuestPort {
-  readonly #fd: number
+  readonly #out: number
+  readonly #in: number
   readonly #decoder = new FrameDecoder()
 
   constructor(
-    path: string,
+    outPath: string,
+    inPath: string,
     readonly onMessage: (message: HostMessage) => void,
   ) {
-    this.#fd = openSync(path, constants.O_RDWR)
+    this.#out = openSync(outPath, constants.O_WRONLY)
+    this.#in = openSync(inPath, constants.O_RDONLY)
     this.#readNext(Buffer.allocUnsafe(READ_BYTES))
   }
 
@@ -32,7 +35,7 @@ export class GuestPort {
     let rest = encodeFrame(message)
     while (rest.length > 0) {
       try {
-        rest = rest.subarray(writeSync(this.#fd, rest))
+        rest = rest.subarray(writeSync(this.#out, rest))
       } catch (error) {
         // No host on the other side yet: a restored VM has one in a moment.
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
@@ -42,11 +45,12 @@ export class GuestPort {
   }
 
   close(): void {
-    closeSync(this.#fd)
+    closeSync(this.#out)
+    closeSync(this.#in)
   }
 
   #readNext(buffer: Buffer): void {
-    read(this.#fd, buffer, 0, buffer.length, null, (error, length) => {
+    read(this.#in, buffer, 0, buffer.length, null, (error, length) => {
       // No host on the other side reads as end of file or EAGAIN; a restored VM has one again in a moment.
       if (error !== null || length === 0) return void setTimeout(() => this.#readNext(buffer), 5)
       for (const message of this.#decoder.push(Buffer.from(buffer.subarray(0, length)))) {
