@@ -7,12 +7,12 @@ import { resolveKernel } from '../kernels/index.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
 import { compiledApi } from '../pool/compiled-api.js'
+import type { CoverageSink } from '../pool/options.js'
 import type { TargetEvent, TargetInfo } from '../report/events.js'
 import type { CliContext } from './context.js'
+import { SLOW_FILE, TEST_FOLDER } from './test-files.js'
 
 export const KVM_DEVICE = '/dev/kvm'
-/** Where the contract is, relative to the project root. */
-export const TEST_FOLDER = 'tests/kernel'
 /** Tests of src/testing bring their own, scaled limit, in ms; this one is for a plain vitest test. */
 const TEST_TIMEOUT_MS = 30_000
 
@@ -32,6 +32,8 @@ export interface TargetOptions {
   /** Time limits are multiplied by it; measured where absent. */
   readonly slowdown?: number | undefined
   readonly onEvent: (id: string, event: TargetEvent) => void
+  /** Called with what the kernel counted during each test; for kernels of the gcov flavour. */
+  readonly onCoverage?: CoverageSink
 }
 
 /** A kernel under test, ready to become a vitest project. */
@@ -84,11 +86,12 @@ export async function kernelTarget({ spec, kernel }: NamedKernel, options: Targe
     retries: options.retries,
     ...(options.slowdown === undefined ? {} : { slowdown: options.slowdown }),
     onEvent: (event) => options.onEvent(kernel.id, event),
+    ...(options.onCoverage && { onCoverage: options.onCoverage }),
   })
   return {
     info: { id: kernel.id, kernel: spec, release: kernel.release },
     kernel,
-    project: projectConfig(kernel.id, pool, env),
+    project: projectConfig(kernel.id, pool, env, options.all),
     underWay: pool.underWay,
     close: async () => await pool.close(),
   }
@@ -100,7 +103,7 @@ export function hostTarget(options: TargetOptions): Target {
   return {
     info,
     kernel: null,
-    project: projectConfig(info.id, 'forks', testEnvironment(info.id, options)),
+    project: projectConfig(info.id, 'forks', testEnvironment(info.id, options), options.all),
     underWay: Promise.resolve(),
     close: async () => {},
   }
@@ -136,6 +139,7 @@ function projectConfig(
   name: string,
   pool: 'forks' | PoolRunnerInitializer,
   env: Record<string, string>,
+  all: boolean,
 ): UserWorkspaceConfig {
   return {
     root: projectRoot,
@@ -146,6 +150,7 @@ function projectConfig(
       pool,
       env,
       include: [`${TEST_FOLDER}/**/*.test.ts`],
+      exclude: all ? [] : [`**/*${SLOW_FILE}`],
       environment: 'node',
       includeTaskLocation: false,
       testTimeout: TEST_TIMEOUT_MS,
@@ -160,7 +165,7 @@ function testEnvironment(id: string, options: TargetOptions): Record<string, str
   return {
     GMEM_TARGET: id,
     GMEM_SEED: String(options.seed),
-    ...(options.all ? { GMEM_ALL: '1' } : {}),
+    ...(options.onCoverage && { GMEM_COVERAGE: '1' }),
     ...(options.slowdown === undefined ? {} : { GMEM_SLOWDOWN: String(options.slowdown) }),
   }
 }

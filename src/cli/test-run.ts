@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync } from 'node:fs'
-import { join, relative } from 'node:path'
-import { ExitCode, GmemError, usageError } from '../errors.js'
+import { ExitCode, GmemError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
 import { createRunFolder, writeEnvironment, writeResult } from '../report/artefacts.js'
@@ -24,8 +22,8 @@ import {
   type NamedKernel,
   type Target,
   type TargetOptions,
-  TEST_FOLDER,
 } from './targets.js'
+import { checkFilters } from './test-files.js'
 
 /** `gmem test`, with every option decided. */
 export interface TestRequest extends Omit<TargetOptions, 'runDir' | 'onEvent'> {
@@ -45,7 +43,7 @@ export interface TestRequest extends Omit<TargetOptions, 'runDir' | 'onEvent'> {
 
 /** Runs the contract on every target asked for, reports, and returns what the process should exit with. */
 export async function runTests(request: TestRequest, context: CliContext): Promise<ExitCode> {
-  checkFilters(request.filters)
+  const slow = checkFilters(request)
   checkOutputs(request.outputs)
   // Before a kernel is built, which takes minutes.
   if (request.kernels.length > 0) (await import('../qemu/binary.js')).locateQemu()
@@ -53,6 +51,8 @@ export async function runTests(request: TestRequest, context: CliContext): Promi
   const kernels = await findKernels(request.kernels, context)
   const host = request.host && isHostUsable(kernels.length > 0, screen)
   const runDir = await createRunFolder(request.directory)
+  if (slow > 0)
+    screen.print(`${slow} slow test ${slow === 1 ? 'file is' : 'files are'} left out: --all runs them, too`)
   return await new TestRun(request, context, screen, runDir).execute(kernels, host)
 }
 
@@ -185,20 +185,6 @@ class TestRun {
   #listen(listener: (id: string, event: TargetEvent) => void): void {
     this.#listener = listener
     for (const [id, event] of this.#early.splice(0)) listener(id, event)
-  }
-}
-
-/** vitest's own rule, asked before anything starts: a filter is a part of a file's path. */
-function checkFilters(filters: readonly string[]): void {
-  const folder = join(projectRoot, TEST_FOLDER)
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.test.ts'))
-    .map((name) => join(TEST_FOLDER, name))
-  for (const filter of filters) {
-    const wanted = filter.startsWith('/') ? relative(projectRoot, filter) : filter
-    if (files.some((file) => file.toLowerCase().includes(wanted.toLowerCase()))) continue
-    const names = files.map((file) => relative(TEST_FOLDER, file).replace(/\.test\.ts$/, ''))
-    throw usageError(`no test file matches "${filter}"`, `There are: ${names.sort().join(', ')}.`)
   }
 }
 

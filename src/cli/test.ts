@@ -98,7 +98,7 @@ function addRunOptions(command: Command): void {
   command
     .optionsGroup('Run:')
     .option('-t, --name <pattern>', 'only tests whose name matches (regular expression)', pattern)
-    .option('--all', 'slow families too')
+    .option('--all', 'slow test files (*.slow.test.ts), too')
     .option('--watch', 'run again when a test file changes')
     .option('-j, --jobs <n>', 'test files at once', integer(1))
     .option('--seed <n>', 'repeat the random choices of a run', integer(0))

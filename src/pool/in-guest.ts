@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { interruptedError } from '../errors.js'
+import { GmemError, interruptedError } from '../errors.js'
+import type { ConversionBench, ConversionBenchRequest } from './conversion-bench.js'
 import type { KernelPoolOptions } from './options.js'
 import type { Session } from './session.js'
 import { SessionSource } from './source.js'
 
 const PROBE_MS_MAX = 120_000
+const BENCH_MS_MAX = 3_600_000
 
 /**
  * What probeTarget() answers inside a VM of a kernel. Throws InfrastructureError where the VM does not come up, or `signal` ends it.
@@ -14,6 +16,28 @@ export async function probeInGuest(options: KernelPoolOptions, signal?: AbortSig
     const answer = session.next('probe', PROBE_MS_MAX)
     session.send({ type: 'probe' })
     return (await answer).probe
+  })
+}
+
+/**
+ * Measures conversions inside a VM of a kernel; `onStep` is told what comes next. Throws InfrastructureError where the VM does not come up
+ * or dies, GmemError where a call of the measurement fails.
+ */
+export async function benchConversionInGuest(
+  options: KernelPoolOptions,
+  request: ConversionBenchRequest,
+  onStep: (what: string) => void,
+  signal?: AbortSignal,
+): Promise<ConversionBench> {
+  return await withSession(options, signal, async (session) => {
+    session.on('message', (message) => {
+      if (message.type === 'bench-step') onStep(message.what)
+    })
+    const answer = session.next('bench-result', BENCH_MS_MAX)
+    session.send({ type: 'bench-conversion', request })
+    const { result, error } = await answer
+    if (result === null) throw new GmemError(`the measurement ended: ${error}`)
+    return result
   })
 }
 

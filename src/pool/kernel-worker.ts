@@ -28,6 +28,8 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   #runRequest: WorkerRequest | null = null
   /** The guest's worker has started: it takes a run. */
   #isReady = false
+  /** A test's body has run in this VM. */
+  #isTouched = false
   #failure: unknown = null
   #leakSearch: 'none' | 'each-test' | 'over' = 'none'
   #vms = 0
@@ -46,7 +48,10 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#hang?.close()
-    await this.#session?.close()
+    const session = this.#session
+    const isAsNew = this.#isReady && !this.#isTouched && this.#runRequest === null
+    if (session !== null && isAsNew) this.source.giveBack(session)
+    else await session?.close()
   }
 
   send(message: WorkerRequest): void {
@@ -93,6 +98,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   #adopt(session: Session): void {
     this.#session = session
     this.#isReady = false
+    this.#isTouched = false
     this.#vms += 1
     session.on('message', (message) => this.#receive(session, message))
     session.on('exit', (exit) => this.#onExit(session, exit))
@@ -111,6 +117,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
         this.#forward(message.message)
         break
       case 'test-start':
+        this.#isTouched = true
         session.testStartUs = message.logTimeUs
         this.#ledger.started(message.test)
         this.#hang?.testStarted(message.test)
@@ -123,6 +130,9 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
       case 'late-splat':
         this.#ledger.condemn(message.testId, message.error, message.splats)
         void this.#replace(session)
+        break
+      case 'coverage':
+        this.source.options.onCoverage?.(message.test, message.objects)
         break
       case 'file-leak':
         this.#lookForLeak(session, message.what)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KernelImage } from '../kernels/types.js'
+import type { ObjectCounters, TestIdentity } from './protocol.js'
 
 /** How the tests of one kernel are run. */
 export interface KernelPoolOptions {
@@ -28,7 +29,11 @@ export interface KernelPoolOptions {
   /** Files and folders that the guest gets besides the worker, at the same absolute paths. */
   readonly extraFiles?: readonly string[]
   readonly onEvent?: (event: PoolEvent) => void
+  /** Called with what the kernel counted during each test; the kernel must be one of the gcov flavour. */
+  readonly onCoverage?: CoverageSink
 }
+
+export type CoverageSink = (test: TestIdentity, objects: readonly ObjectCounters[]) => void
 
 /** What a target tells about itself while it runs. */
 export type PoolEvent =

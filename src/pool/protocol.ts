@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Splat } from '../splats/index.js'
 import type { RecordedError, TestResult } from '../testing/lifecycle.js'
+import type { ConversionBench, ConversionBenchRequest } from './conversion-bench.js'
 
 export type { RecordedError, TestResult } from '../testing/lifecycle.js'
 
@@ -28,6 +29,7 @@ export type HostMessage =
   /** What is typed for `gmem shell`, null at its end; the first one starts the prompt. `columns`: null where there is no terminal. */
   | { readonly type: 'shell-input'; readonly data: string | null; readonly columns: number | null }
   | { readonly type: 'probe' }
+  | { readonly type: 'bench-conversion'; readonly request: ConversionBenchRequest }
 
 export type GuestMessage =
   /** The worker is loaded; the VM may be saved now. */
@@ -43,6 +45,8 @@ export type GuestMessage =
       readonly result: TestResult
       readonly replaceVm: boolean
     }
+  /** What the kernel has counted while the test ran. */
+  | { readonly type: 'coverage'; readonly test: TestIdentity; readonly objects: readonly ObjectCounters[] }
   /** The kernel complained outside a test's window; the test that it belongs to has its result already. */
   | {
       readonly type: 'late-splat'
@@ -57,6 +61,16 @@ export type GuestMessage =
   | { readonly type: 'shell-output'; readonly data: string }
   | { readonly type: 'shell-exit' }
   | { readonly type: 'probe'; readonly probe: unknown }
+  | { readonly type: 'bench-step'; readonly what: string }
+  | { readonly type: 'bench-result'; readonly result: ConversionBench | null; readonly error: string }
+
+/** What one object file of the kernel has counted. */
+export interface ObjectCounters {
+  /** Its name without folder and ending: `guest_memfd`. */
+  readonly object: string
+  /** A .gcda file. */
+  readonly counters: Uint8Array
+}
 
 /** A test, by the names that a person and vitest use. */
 export interface TestIdentity {

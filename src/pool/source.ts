@@ -40,6 +40,7 @@ export class SessionSource {
   slowdown: number
   #ground: Promise<Ground> | null = null
   #standby: Promise<Session> | null = null
+  readonly #asNew: Session[] = []
   #release: () => void = () => {}
   /** Settles when this process has done its part for the first VM, and waits for QEMU: what it does meanwhile is free. */
   readonly underWay = new Promise<void>((resolve) => {
@@ -69,11 +70,22 @@ export class SessionSource {
 
   /** A VM whose worker is awake and has run nothing. Throws InfrastructureError where there can be none. */
   async take(): Promise<Session> {
+    const asNew = this.#asNew.pop()
+    if (asNew?.exit === null) {
+      this.#pending.delete(asNew)
+      return asNew
+    }
     const making = this.#standby ?? this.#make()
     this.#standby = null
     const session = await making
     this.#pending.delete(session)
     return session
+  }
+
+  /** Takes back a VM in which no test has run (the needs of all in a file were unmet): the next file starts in it. */
+  giveBack(session: Session): void {
+    session.removeAllListeners()
+    this.#asNew.push(this.#track(session))
   }
 
   /** Ends every VM that nobody has taken, also one that is still booting or being saved. */

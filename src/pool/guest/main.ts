@@ -6,6 +6,7 @@
 import { release } from 'node:os'
 import { init, runBaseTests, setupEnvironment } from 'vitest/worker'
 import { probeTarget, setTestObserver, warmUp } from '../../testing/index.js'
+import type { ConversionBenchRequest } from '../conversion-bench.js'
 import type { HostMessage } from '../protocol.js'
 import { calibrate } from './calibrate.js'
 import { Observer } from './observer.js'
@@ -58,9 +59,24 @@ function receive(message: HostMessage): void {
     case 'probe':
       port.send({ type: 'probe', probe: probeTarget() })
       break
+    case 'bench-conversion':
+      void bench(message.request)
+      break
     case 'shell-input':
       shell.input(message.data, message.columns)
       break
+  }
+}
+
+/** Its code is loaded only here: tests have no use for it. */
+async function bench(request: ConversionBenchRequest): Promise<void> {
+  try {
+    const { benchConversion } = await import('./conversion-bench.js')
+    const result = await benchConversion(request, (what) => port.send({ type: 'bench-step', what }))
+    port.send({ type: 'bench-result', result, error: '' })
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error)
+    port.send({ type: 'bench-result', result: null, error: text })
   }
 }
 

@@ -2,6 +2,7 @@
 import { relative } from 'node:path'
 import { recordError, type TestInfo, type TestObserver, type TestResult } from '../../testing/lifecycle.js'
 import type { LedgerEntry, TestIdentity, TroublePolicy } from '../protocol.js'
+import { CoverageReader } from './coverage.js'
 import type { GuestPort } from './port.js'
 import { countFresh, type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
 
@@ -12,6 +13,8 @@ import { countFresh, type JudgedSplat, KernelSplatError, TroubleGate } from './t
 export class Observer implements TestObserver {
   readonly detectsSplats = true
   readonly #entries = new Map<string, LedgerEntry>()
+  /** Present where the run counts what of the kernel its tests reach. */
+  #coverage: CoverageReader | null = null
   #gate = new TroubleGate({ splats: 'off', allow: '', leaks: 'off' })
 
   constructor(readonly port: GuestPort) {}
@@ -19,6 +22,7 @@ export class Observer implements TestObserver {
   /** What the host knows of the file that runs next. */
   begin(policy: TroublePolicy, entries: readonly (readonly [string, LedgerEntry])[]): void {
     this.#gate = new TroubleGate(policy)
+    this.#coverage = process.env.GMEM_COVERAGE === '1' ? new CoverageReader() : null
     this.#entries.clear()
     for (const [id, entry] of entries) this.#entries.set(id, entry)
   }
@@ -31,9 +35,12 @@ export class Observer implements TestObserver {
   async onTestStart(info: TestInfo): Promise<void> {
     await this.#reportLate(this.#gate.open(info), info)
     this.port.send({ type: 'test-start', test: identify(info), logTimeUs: this.#gate.windowStartUs })
+    this.#coverage?.reset()
   }
 
   async check(info: TestInfo, again: () => Promise<unknown>): Promise<Error | null> {
+    const objects = this.#coverage?.read()
+    if (objects) this.port.send({ type: 'coverage', test: identify(info), objects })
     const complaint = await this.#gate.close(info, again)
     // A kernel that an earlier test broke tells nothing about this one, which runs again elsewhere.
     await this.#reportLate(this.#gate.takeStrays(), info)
