@@ -6,10 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <cmath>
-#include <vector>
 
 #include "arguments.h"
 #include "errno_name.h"
@@ -19,6 +16,8 @@
 #include "kvm.h"
 #include "mapping.h"
 #include "memory_access_error.h"
+#include "raw_syscall.h"
+#include "syscall_thread.h"
 
 namespace gmem {
 namespace {
@@ -60,62 +59,20 @@ Napi::Value IoctlFunction(const Napi::CallbackInfo& info) {
   return IoctlMethod(arguments, fd, 1);
 }
 
-// One argument of syscall(2): an integer by value, bytes by the address of a guarded copy.
-long SyscallArgument(const Arguments& arguments, Napi::Value value,
-                     std::vector<GuardedBuffer>* buffers) {
-  constexpr const char* kExpected =
-      "args must be bigints of 64 bits, safe integers, Uint8Arrays or null";
-  if (value.IsNull()) return 0;
-  if (value.IsNumber()) {
-    const double number = value.As<Napi::Number>().DoubleValue();
-    if (std::trunc(number) != number || std::abs(number) > 9007199254740991.0)
-      arguments.ThrowTypeError(kExpected);
-    return static_cast<long>(number);
-  }
-  if (value.IsBigInt()) {
-    const auto bigint = value.As<Napi::BigInt>();
-    bool lossless = false;
-    const uint64_t bits = bigint.Uint64Value(&lossless);
-    if (lossless) return static_cast<long>(bits);
-    const int64_t number = bigint.Int64Value(&lossless);
-    if (lossless) return number;
-    arguments.ThrowTypeError(kExpected);
-  }
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-    arguments.ThrowTypeError(kExpected);
-  }
-  auto array = value.As<Napi::Uint8Array>();
-  buffers->emplace_back(std::span<const uint8_t>(array.Data(), array.ByteLength()));
-  return reinterpret_cast<long>(buffers->back().data());
-}
-
 Napi::Value Syscall(const Napi::CallbackInfo& info) {
   const Arguments arguments(info, "syscall");
   const uint32_t number = arguments.Uint32(0, "number");
-  if (!arguments[1].IsArray()) arguments.ThrowTypeError("args must be an array");
-  const auto array = arguments[1].As<Napi::Array>();
-  constexpr uint32_t kArgumentsMax = 6;
-  if (array.Length() > kArgumentsMax)
-    arguments.ThrowTypeError("args must have at most six elements");
-
-  std::array<long, kArgumentsMax> args{};
-  std::vector<GuardedBuffer> buffers;
-  for (uint32_t i = 0; i < array.Length(); i++) {
-    args[i] = SyscallArgument(arguments, array.Get(i), &buffers);
-  }
+  const RawSyscall call(arguments, number, arguments[1]);
   const SigbusCatcher catcher;
-  const SyscallResult result = Issue(
-      [&] { return ::syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]); });
-  size_t next = 0;
-  for (uint32_t i = 0; i < array.Length(); i++) {
-    const Napi::Value value = array.Get(i);
-    if (!value.IsTypedArray()) continue;
-    auto bytes = value.As<Napi::Uint8Array>();
-    buffers[next++].CopyTo({bytes.Data(), bytes.ByteLength()});
-  }
+  const SyscallResult result = call.Issue();
+  call.WriteBack(arguments[1].As<Napi::Array>());
   if (const auto fault = catcher.caught()) ThrowMemoryAccessError(arguments, *fault);
   const std::string name = "syscall(" + std::to_string(number) + ")";
   return Napi::BigInt::New(info.Env(), int64_t{Checked(info.Env(), result, name.c_str())});
+}
+
+Napi::Value SyscallsOnThreadFunction(const Napi::CallbackInfo& info) {
+  return SyscallsOnThread(Arguments(info, "syscallsOnThread"));
 }
 
 Napi::Value Open(const Napi::CallbackInfo& info) {
@@ -183,6 +140,8 @@ void DefineSystemCalls(Napi::Env env, Napi::Object exports) {
   exports["memfdCreate"] = Napi::Function::New<MemfdCreate>(env, "memfdCreate");
   exports["ioctl"] = Napi::Function::New<IoctlFunction>(env, "ioctl");
   exports["syscall"] = Napi::Function::New<Syscall>(env, "syscall");
+  exports["syscallsOnThread"] =
+      Napi::Function::New<SyscallsOnThreadFunction>(env, "syscallsOnThread");
   exports["open"] = Napi::Function::New<Open>(env, "open");
   exports["close"] = Napi::Function::New<CloseFd>(env, "close");
   exports["ftruncate"] = Napi::Function::New<Ftruncate>(env, "ftruncate");

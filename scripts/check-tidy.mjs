@@ -20,7 +20,7 @@ const linesMax = [
 const functionLinesMax = 70
 const sourceFile = /\.(ts|mjs|cc|c|h|S)$|(^|\/)Makefile$/
 const knownHosts =
-  /^(vitest\.dev|github\.com|json-schema\.org|www\.apache\.org|lore\.kernel\.org|docs\.kernel\.org|git\.kernel\.org)$/
+  /^(vitest\.dev|www\.w3\.org|github\.com|json-schema\.org|www\.apache\.org|lore\.kernel\.org|docs\.kernel\.org|git\.kernel\.org)$/
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const offences = []

@@ -183,6 +183,22 @@ export interface NativeMapping {
   close(): void
 }
 
+/** A call of syscall(2): integers are passed by value, Uint8Arrays by the address of a copy. */
+export interface NativeCall {
+  readonly number: number
+  readonly args: readonly (bigint | number | Uint8Array | null)[]
+}
+
+/** What came of all rounds of a call. */
+export interface NativeCallResult {
+  /** What the last one returned; -1 where it failed. */
+  readonly value: bigint
+  /** How often each errno came, by its name; '' counts those that worked. */
+  readonly errors: Readonly<Record<string, number>>
+  /** How long each took, in ns, in order: a u64 each. */
+  readonly durationsNs: Uint8Array
+}
+
 export type KernelErrorClass = new (
   code: string,
   errno: number,
@@ -207,6 +223,11 @@ export interface Addon {
   ioctl(fd: number, request: number, argument: Uint8Array | bigint | null): number
   /** syscall(2) for what has no method: integers are passed by value, Uint8Arrays by address and written back. */
   syscall(number: number, args: (bigint | number | Uint8Array | null)[]): bigint
+  /**
+   * syscall(2) on a thread of its own: `calls` one after the other, `rounds` times over, each timed. For calls that block, or race.
+   * Resolves when all are done, in the order of `calls`; nothing is written back into Uint8Arrays. TypeError, RangeError for misuse.
+   */
+  syscallsOnThread(calls: readonly NativeCall[], rounds: number): Promise<NativeCallResult[]>
   open(path: string, flags: number, mode: number): number
   close(fd: number): void
   ftruncate(fd: number, length: bigint): void

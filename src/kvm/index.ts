@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Typed KVM: what a test drives. */
 /** The addon, for system calls that no class has; every call through it is in a test's trace. */
+export type { NativeCall, NativeCallResult } from '../binding/addon.js'
 export { binding, KernelError } from '../binding/index.js'
 export * from '../units.js'
 export type { AddMemoryOptions, Backing } from './add-memory.js'

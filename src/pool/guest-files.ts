@@ -10,6 +10,7 @@ const GUEST_PARTS = [
   'binding',
   'channel',
   'kvm',
+  'pool/conversion-bench.js',
   'pool/guest',
   'pool/protocol.js',
   'splats',

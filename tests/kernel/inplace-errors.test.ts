@@ -10,7 +10,8 @@ import {
 } from 'gmem/abi'
 import type { GuestMemfd, Kvm, Mapping } from 'gmem/kvm'
 import { bytes, cases, describe, expect, pages, test } from 'gmem/testing'
-import { inPlace, SHARED_FILE, sharingOf, splicePage } from './support/inplace.js'
+import { inPlace, SHARED_FILE, sharingOf } from './support/inplace.js'
+import { splicePage } from './support/pins.js'
 import { pageBeforeHole } from './support/system-calls.js'
 
 // The errors of KVM_SET_MEMORY_ATTRIBUTES2 in the order in which the kernel looks for them: facts/inplace-conversion-abi.md, section 2.

@@ -3,7 +3,8 @@ import { KVM_HC_MAP_GPA_RANGE, KVM_MAP_GPA_RANGE_DECRYPTED, KVM_MAP_GPA_RANGE_EN
 import type { Memory, Outcome } from 'gmem/kvm'
 import { bytes, cap, describe, expect, guestMemfdFlag, hypercalls, pages, test } from 'gmem/testing'
 import { BASE, errnoOf } from './support/conversion.js'
-import { inPlace, PRIVATE_FILE, SHARED_FILE, sharedMemory, sharingOf, splicePage } from './support/inplace.js'
+import { inPlace, PRIVATE_FILE, SHARED_FILE, sharedMemory, sharingOf } from './support/inplace.js'
+import { splicePage } from './support/pins.js'
 
 // facts/inplace-conversion-abi.md, section 3: guest faults, which memory backs shared guest accesses, default VMs.
 const needs = inPlace

@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { cases, describe, expect, pages, test } from 'gmem/testing'
 import { BASE, soilFreePages } from './support/conversion.js'
-import {
-  inPlace,
-  PRIVATE_FILE,
-  pageOf,
-  residence,
-  SHARED_FILE,
-  sharedMemory,
-  sharingOf,
-  splicePage,
-} from './support/inplace.js'
+import { inPlace, PRIVATE_FILE, residence, SHARED_FILE, sharedMemory, sharingOf } from './support/inplace.js'
+import { pageOf, splicePage } from './support/pins.js'
 
 // facts/inplace-conversion-abi.md, section 3: punch hole / fallocate. A hole takes the page and leaves the attribute.
 const needs = inPlace

@@ -2,7 +2,8 @@
 import { KVM_GMEM_CONVERT_PRIVATE, kvm_gmem_convert } from 'gmem/abi'
 import type { GuestMemfd, Kvm, Mapping } from 'gmem/kvm'
 import { cases, describe, expect, ioctl, pages, test } from 'gmem/testing'
-import { inPlace, SHARED_FILE, sharingOf, splicePage } from './support/inplace.js'
+import { inPlace, SHARED_FILE, sharingOf } from './support/inplace.js'
+import { splicePage } from './support/pins.js'
 
 // KVM_GMEM_CONVERT_SHARED and _PRIVATE, and where they differ from KVM_SET_MEMORY_ATTRIBUTES2: facts/inplace-conversion-abi.md, section 4.
 const needs = [...inPlace, ioctl('guest_memfd: KVM_GMEM_CONVERT_PRIVATE')]

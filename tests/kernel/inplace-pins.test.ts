@@ -3,15 +3,8 @@ import { KVM_MEMORY_ATTRIBUTE_PRIVATE } from 'gmem/abi'
 import { convertWithRetry } from 'gmem/kvm'
 import { bytes, cases, describe, expect, pages, test } from 'gmem/testing'
 import { errnoOf } from './support/conversion.js'
-import {
-  inPlace,
-  pageOf,
-  pinKinds,
-  residence,
-  sharedMemory,
-  sharingOf,
-  splicePage,
-} from './support/inplace.js'
+import { inPlace, residence, sharedMemory, sharingOf } from './support/inplace.js'
+import { pageOf, pinKinds, splicePage } from './support/pins.js'
 
 // facts/inplace-conversion-abi.md, section 2, row 12; section 3, conversion to private, to shared, partial failure; section 5, elevated_refcount.
 const needs = inPlace

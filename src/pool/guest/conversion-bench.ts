@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs'
 import { availableParallelism, release, totalmem } from 'node:os'
-import { binding, Kvm, type Memory, type NativeCallResult } from '../../kvm/index.js'
+import { binding, Kvm, type Memory, type NativeCallResult, type Sharing } from '../../kvm/index.js'
 import {
   inPlaceConversion,
   memoryAttribute,
@@ -19,7 +19,7 @@ import {
   type MemoryState,
   memoryStates,
 } from '../conversion-bench.js'
-import { roundOf } from './conversion-calls.js'
+import { type Round, roundOf } from './conversion-calls.js'
 
 const BASE = gpa(0x1_0000_0000)
 const SAMPLES_MIN = 3
@@ -115,20 +115,14 @@ async function measure(kind: Kind, request: ConversionBenchRequest): Promise<Con
   if (kind.state !== 'absent') allocate(memory, isTwo)
   const round = roundOf({ vm, vcpu, memory, ...kind })
   try {
-    const start = performance.now()
-    const first = await binding.addon.syscallsOnThread(round.calls, 1)
-    const perRoundMs = performance.now() - start
-    const affordable = Math.floor(request.budgetMs / perRoundMs)
-    const rounds = Math.min(request.samplesMax, Math.max(SAMPLES_MIN, affordable))
-    // The first round is a rehearsal.
-    checkAll(first)
-    const results = await binding.addon.syscallsOnThread(round.calls, rounds)
-    checkAll(results)
+    // The first round is a rehearsal: it allocates what the kernel keeps.
+    await run(round, 1)
+    const durationsNs = await sample(round, request)
     return (['private', 'shared'] as const).map((to) => ({
       ...kind,
       to,
       calls: round.converting[to].length,
-      durationsNs: sums(results, round.converting[to], rounds),
+      durationsNs: durationsNs[to],
     }))
   } finally {
     round.close()
@@ -140,11 +134,31 @@ function allocate(memory: Memory, isTwo: boolean): void {
   if (isTwo) memory.shared.fill(0)
 }
 
-function checkAll(results: readonly NativeCallResult[]): void {
-  const errnos = [...new Set(results.flatMap(({ errors }) => Object.keys(errors)))].filter(
-    (errno) => errno !== '',
-  )
-  if (errnos.length > 0) throw new Error(`a call of the measurement fails with ${errnos.join(', ')}`)
+/** As many rounds as there may be, or as the time allows; what each conversion took. */
+async function sample(
+  round: Round,
+  { samplesMax, budgetMs }: ConversionBenchRequest,
+): Promise<Record<Sharing, number[]>> {
+  const durations: Record<Sharing, number[]> = { private: [], shared: [] }
+  const start = performance.now()
+  for (let rounds = Math.min(SAMPLES_MIN, samplesMax); rounds > 0; ) {
+    const results = await run(round, rounds)
+    for (const to of ['private', 'shared'] as const)
+      durations[to].push(...sums(results, round.converting[to], rounds))
+    const spentMs = performance.now() - start
+    const done = durations.private.length
+    const affordable = Math.floor((budgetMs - spentMs) / (spentMs / done))
+    rounds = Math.min(samplesMax - done, affordable)
+  }
+  return durations
+}
+
+async function run(round: Round, rounds: number): Promise<NativeCallResult[]> {
+  const results = await binding.addon.syscallsOnThread(round.calls, rounds)
+  const errnos = new Set(results.flatMap(({ errors }) => Object.keys(errors)))
+  errnos.delete('')
+  if (errnos.size > 0) throw new Error(`a call of the measurement fails with ${[...errnos].join(', ')}`)
+  return results
 }
 
 function sums(results: readonly NativeCallResult[], indexes: readonly number[], rounds: number): number[] {
