@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
-const ADDON =
+/** The compiled addon, for programs that load it by themselves. */
+export const ADDON =
   process.env.GMEM_ADDON ?? fileURLToPath(new URL('../../../build/Release/gmem.node', import.meta.url))
 
 /** A Node process of its own: what cannot be killed must not be the worker. */

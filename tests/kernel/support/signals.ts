@@ -26,7 +26,12 @@ function coarseTime(): string {
  * Makes a call again and again while SIGALRM comes in short intervals, until it fails: the errno's name, '' where it never did. The
  * main thread, which makes the calls, is the one that takes the signals.
  */
-export function failureUnderSignals({ defer }: Pick<GmemContext, 'defer'>, call: () => void): string {
+export function failureUnderSignals(scope: Pick<GmemContext, 'defer'>, call: () => void): string {
+  return underSignals(scope, () => errnoOf(call) || null) ?? ''
+}
+
+/** The same for calls whose interruption shows in another way: until one gives something, or null where none did. */
+export function underSignals<T>({ defer }: Pick<GmemContext, 'defer'>, call: () => T | null): T | null {
   const ignore = () => {}
   process.on('SIGALRM', ignore)
   defer(() => {
@@ -35,10 +40,10 @@ export function failureUnderSignals({ defer }: Pick<GmemContext, 'defer'>, call:
   setTimer(SIGNAL_PERIOD_US)
   try {
     for (let calls = 0; calls < CALLS_MAX; calls += 1) {
-      const errno = errnoOf(call)
-      if (errno !== '') return errno
+      const seen = call()
+      if (seen !== null) return seen
     }
-    return ''
+    return null
   } finally {
     setTimer(0n)
   }
