@@ -4,6 +4,7 @@ import pc from 'picocolors'
 import {
   type BuiltKernel,
   defaultKernelSpec,
+  diskUse,
   gcKernels,
   listFlavours,
   listKernels,
@@ -48,7 +49,7 @@ export function register(program: Command, context: CliContext): void {
         ["gmem kernel list --json | jq -r '.[].path'", 'where they are'],
       ),
     )
-    .action((flags: { json?: boolean }) => list(flags.json === true))
+    .action(async (flags: { json?: boolean }) => await list(flags.json === true, context.signal))
   kernel
     .command('rm')
     .description('remove built kernels, by id or by the first digits of their key')
@@ -67,25 +68,38 @@ export function register(program: Command, context: CliContext): void {
         }
       }
     })
+  addGc(kernel)
+}
+
+function addGc(kernel: Command): void {
   kernel
     .command('gc')
     .description(
       'remove build trees, then source packages, then the longest unused kernels, until little enough is left',
     )
     .option('--max-size <size>', 'how much may stay, as in 5G or 800M', parseSize, 5 * 1024 ** 3)
+    .option('-n, --dry-run', 'only say what would go')
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
-      examples(['gmem kernel gc', 'down to 5 GiB'], ['gmem kernel gc --max-size 800M', 'down to less']),
+      examples(
+        ['gmem kernel gc', 'down to 5 GiB'],
+        ['gmem kernel gc --max-size 800M', 'down to less'],
+        ['gmem kernel gc --dry-run', 'what would go'],
+      ),
     )
-    .action(async (flags: { maxSize: number; json?: boolean }) => {
-      const result = await gcKernels({ maxBytes: flags.maxSize })
+    .action(async (flags: { maxSize: number; dryRun?: boolean; json?: boolean }) => {
+      const isTry = flags.dryRun === true
+      const result = await gcKernels({ maxBytes: flags.maxSize, dryRun: isTry })
       if (flags.json) {
         print(result)
         return
       }
-      for (const path of result.removed) process.stdout.write(`removed ${path}\n`)
-      process.stdout.write(`${size(result.freedBytes)} freed, ${size(result.keptBytes)} kept\n`)
+      const [verb, freed, kept] = isTry
+        ? ['would remove', 'would be freed', 'would stay']
+        : ['removed', 'freed', 'kept']
+      for (const path of result.removed) process.stdout.write(`${verb} ${path}\n`)
+      process.stdout.write(`${size(result.freedBytes)} ${freed}, ${size(result.keptBytes)} ${kept}\n`)
     })
 }
 
@@ -145,7 +159,7 @@ function examples(...lines: readonly [command: string, what: string][]): string 
   return ['\nExamples:', ...lines.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`)].join('\n')
 }
 
-function list(json: boolean): void {
+async function list(json: boolean, signal: AbortSignal): Promise<void> {
   const kernels = listKernels()
   if (json) {
     print(kernels)
@@ -172,6 +186,8 @@ function list(json: boolean): void {
     const cells = row.map((cell, column) => cell.padEnd(widths[column] ?? 0))
     process.stdout.write(`${cells.join('  ').trimEnd()}\n`)
   }
+  const use = Object.entries(await diskUse(signal)).map(([what, bytes]) => `${what} ${size(bytes)}`)
+  process.stdout.write(pc.dim(`\non disk: ${use.join(' · ')}\n`))
 }
 
 function print(value: unknown): void {

@@ -25,9 +25,39 @@ const subcommands: readonly Subcommand[] = [
     load: () => import('./rerun.js'),
   },
   {
+    name: 'compare',
+    summary: 'say what changed from one kernel, or one result, to another',
+    load: () => import('./compare.js'),
+  },
+  {
+    name: 'series',
+    summary: 'say what each patch of a series does to the tests',
+    load: () => import('./series.js'),
+  },
+  {
+    name: 'bisect',
+    summary: 'find the commit, or the patch of a series, that broke a test',
+    load: () => import('./bisect.js'),
+  },
+  {
+    name: 'bisect-step',
+    summary: 'one step of git bisect run: build the tree, test, and say good, bad or skip',
+    load: () => import('./bisect-step.js'),
+  },
+  {
+    name: 'coverage',
+    summary: 'say which lines of the kernel the tests reach',
+    load: () => import('./coverage.js'),
+  },
+  {
     name: 'probe',
     summary: 'say what a target offers: capabilities, VM types, flags, ioctls',
     load: () => import('./probe.js'),
+  },
+  {
+    name: 'bench',
+    summary: 'measure conversions: latency by size, direction and state',
+    load: () => import('./bench.js'),
   },
   {
     name: 'shell',

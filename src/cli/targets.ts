@@ -32,8 +32,18 @@ export interface TargetOptions {
   /** Time limits are multiplied by it; measured where absent. */
   readonly slowdown?: number | undefined
   readonly onEvent: (id: string, event: TargetEvent) => void
+  /** What runs in place of the contract. */
+  readonly programs?: TestPrograms
   /** Called with what the kernel counted during each test; for kernels of the gcov flavour. */
   readonly onCoverage?: CoverageSink
+}
+
+/** Programs that are run, each as a test. */
+export interface TestPrograms {
+  /** Where they are; the guest gets them at the same path. */
+  readonly folder: string
+  /** The folder of the tests that run them, relative to the project root. */
+  readonly tests: string
 }
 
 /** A kernel under test, ready to become a vitest project. */
@@ -87,11 +97,12 @@ export async function kernelTarget({ spec, kernel }: NamedKernel, options: Targe
     ...(options.slowdown === undefined ? {} : { slowdown: options.slowdown }),
     onEvent: (event) => options.onEvent(kernel.id, event),
     ...(options.onCoverage && { onCoverage: options.onCoverage }),
+    ...(options.programs && { extraFiles: [options.programs.folder] }),
   })
   return {
     info: { id: kernel.id, kernel: spec, release: kernel.release },
     kernel,
-    project: projectConfig(kernel.id, pool, env, options.all),
+    project: projectConfig(kernel.id, pool, env, options),
     underWay: pool.underWay,
     close: async () => await pool.close(),
   }
@@ -103,7 +114,7 @@ export function hostTarget(options: TargetOptions): Target {
   return {
     info,
     kernel: null,
-    project: projectConfig(info.id, 'forks', testEnvironment(info.id, options), options.all),
+    project: projectConfig(info.id, 'forks', testEnvironment(info.id, options), options),
     underWay: Promise.resolve(),
     close: async () => {},
   }
@@ -139,7 +150,7 @@ function projectConfig(
   name: string,
   pool: 'forks' | PoolRunnerInitializer,
   env: Record<string, string>,
-  all: boolean,
+  { all, programs }: TargetOptions,
 ): UserWorkspaceConfig {
   return {
     root: projectRoot,
@@ -149,7 +160,7 @@ function projectConfig(
       name,
       pool,
       env,
-      include: [`${TEST_FOLDER}/**/*.test.ts`],
+      include: [`${programs?.tests ?? TEST_FOLDER}/**/*.test.ts`],
       exclude: all ? [] : [`**/*${SLOW_FILE}`],
       environment: 'node',
       includeTaskLocation: false,
@@ -166,6 +177,7 @@ function testEnvironment(id: string, options: TargetOptions): Record<string, str
     GMEM_TARGET: id,
     GMEM_SEED: String(options.seed),
     ...(options.onCoverage && { GMEM_COVERAGE: '1' }),
+    ...(options.programs && { GMEM_SELFTESTS: options.programs.folder }),
     ...(options.slowdown === undefined ? {} : { GMEM_SLOWDOWN: String(options.slowdown) }),
   }
 }

@@ -10,6 +10,7 @@ import type { Progress } from '../progress.js'
 import { type BuildTree, createTree, openTree, prepareTree, treeDirOf } from './build-tree.js'
 import { lookUpKernel } from './cache.js'
 import { asNoSpace, NoSpaceError, requireFreeSpace } from './disk.js'
+import { makeVariables } from './flavours.js'
 import { installKernel } from './install.js'
 import { checkConfig } from './kconfig.js'
 import { acquireLock } from './lock.js'
@@ -56,6 +57,11 @@ export async function buildKernel(request: BuildRequest, options: BuildOptions):
   }
 }
 
+/** Where everything is that make printed when a kernel of this name was last built. */
+export function buildLogOf(id: string): string {
+  return join(cacheRoot(), 'logs', `build-${id}.log`)
+}
+
 async function buildInTree(
   treeDir: string,
   request: BuildRequest,
@@ -64,7 +70,7 @@ async function buildInTree(
   const startedAt = performance.now()
   const old = openTree(treeDir)
   await requireFreeSpace(cacheRoot(), old === null ? newTreeBytes : oldTreeBytes, `building ${request.id}`)
-  const log = join(cacheRoot(), 'logs', `build-${request.id}.log`)
+  const log = buildLogOf(request.id)
   await mkdir(dirname(log), { recursive: true })
   writeFileSync(log, '')
   // Whether the tree can serve again when something below throws.
@@ -148,7 +154,7 @@ async function compile(
   let objects = 0
   progress.phase(`building ${request.id}`)
   try {
-    await make(['bzImage', 'modules'], {
+    await make([...makeVariables(request.fragments), 'bzImage', 'modules'], {
       ...settings,
       onObject: (object) => {
         objects++

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { usageError } from '../errors.js'
 import { cacheRoot } from '../paths.js'
 import type { KernelImage } from './types.js'
@@ -59,6 +59,14 @@ export function lookUpKernel(id: string, key: string): KernelImage | null {
     // A read-only cache still serves.
   }
   return imageOf(kernel)
+}
+
+/** The built kernel whose image this is, or null where it is none of ours. */
+export function cachedKernel(bzImage: string): KernelImage | null {
+  const dir = dirname(bzImage)
+  if (dirname(dir) !== kernelsDir()) return null
+  const kernel = readEntry(dir)
+  return kernel === null ? null : lookUpKernel(kernel.id, kernel.key)
 }
 
 export function imageOf(kernel: BuiltKernel): KernelImage {

@@ -19,3 +19,8 @@ export function readFragments(flavour: string): string {
   if (flavour === 'plain') return base
   return `${base}\n${readFileSync(join(fragmentsDir, `${flavour}.config`), 'utf8')}`
 }
+
+/** Variables that make is given, from a fragment's lines `# [make] NAME=VALUE`. */
+export function makeVariables(fragments: string): string[] {
+  return [...fragments.matchAll(/^# \[make\] (\S+=\S+)$/gm)].map(([, variable]) => variable ?? '')
+}

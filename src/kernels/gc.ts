@@ -16,10 +16,16 @@ export interface GcResult {
   readonly keptBytes: number
 }
 
+export interface GcOptions {
+  readonly maxBytes: number
+  /** Remove nothing, only say what would go. */
+  readonly dryRun?: boolean
+}
+
 interface Candidate {
   readonly path: string
   readonly bytes: number
-  /** Removes it, unless it is in use: then false. */
+  /** Removes it, or only tries to, unless it is in use: then false. */
   readonly remove: () => Promise<boolean>
 }
 
@@ -27,8 +33,9 @@ interface Candidate {
  * Removes what takes most and is made again most easily, until at most `maxBytes` are left: build trees first, then
  * the packages they came from, then built kernels, each the longest unused first. A tree in which a build runs stays.
  */
-export async function gcKernels(options: { readonly maxBytes: number }): Promise<GcResult> {
-  const candidates = [...(await trees()), ...(await packages()), ...(await kernels())]
+export async function gcKernels(options: GcOptions): Promise<GcResult> {
+  const isTry = options.dryRun === true
+  const candidates = [...(await trees(isTry)), ...(await packages(isTry)), ...(await kernels(isTry))]
   let keptBytes = candidates.reduce((sum, { bytes }) => sum + bytes, 0)
   const removed: string[] = []
   let freedBytes = 0
@@ -42,35 +49,38 @@ export async function gcKernels(options: { readonly maxBytes: number }): Promise
   return { removed, freedBytes, keptBytes }
 }
 
-async function trees(): Promise<Candidate[]> {
+async function trees(isTry: boolean): Promise<Candidate[]> {
   const dirs = oldestFirst(treesDir(), (name) => !name.endsWith('.lock'))
   return measured(dirs, async (path) => {
     const lock = await acquireLock(`${path}.lock`, { wait: false })
     if (lock === null) return false
-    await rm(path, { recursive: true, force: true })
+    if (!isTry) await rm(path, { recursive: true, force: true })
     await lock.release()
     return true
   })
 }
 
-async function packages(): Promise<Candidate[]> {
+async function packages(isTry: boolean): Promise<Candidate[]> {
   return measured(
     oldestFirst(join(cacheRoot(), 'sources'), (name) => name.endsWith('.deb')),
-    removeAlways((path) => rm(path, { force: true })),
+    removeAlways(isTry, (path) => rm(path, { force: true })),
   )
 }
 
-async function kernels(): Promise<Candidate[]> {
+async function kernels(isTry: boolean): Promise<Candidate[]> {
   const whole = listKernels().map(({ path }) => path)
   const damaged = oldestFirst(kernelsDir(), (name) => !name.startsWith('.new-')).filter(
     (path) => !whole.includes(path),
   )
-  return measured([...damaged, ...whole.reverse()], removeAlways(removeEntry))
+  return measured([...damaged, ...whole.reverse()], removeAlways(isTry, removeEntry))
 }
 
-function removeAlways(remove: (path: string) => Promise<void>): (path: string) => Promise<boolean> {
+function removeAlways(
+  isTry: boolean,
+  remove: (path: string) => Promise<void>,
+): (path: string) => Promise<boolean> {
   return async (path) => {
-    await remove(path)
+    if (!isTry) await remove(path)
     return true
   }
 }

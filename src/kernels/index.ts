@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 export { buildModule } from './build-module.js'
 export { type BuiltKernel, listKernels, removeKernel } from './cache.js'
+export { type DiskUse, diskUse } from './disk-use.js'
 export { listFlavours } from './flavours.js'
 export { type GcResult, gcKernels } from './gc.js'
 export { listPatchSets } from './patches.js'

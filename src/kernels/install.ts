@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { GmemError } from '../errors.js'
@@ -8,6 +8,10 @@ import { folderBytes } from './folder.js'
 import { type MakeOptions, make } from './make.js'
 import { type BuildRequest, sourceName } from './request.js'
 import type { KernelImage } from './types.js'
+
+/** In a kernel's folder: what `gmem coverage` reads its counters with, where it was built to count. */
+export const COVERAGE_FOLDER = 'gcov'
+const COUNTED_FOLDERS = ['virt/kvm', 'arch/x86/kvm/mmu']
 
 /** Copies what a build left in the tree to a new folder, and gives the folder its name only when it is whole. */
 export async function installKernel(
@@ -32,6 +36,7 @@ export async function installKernel(
     // They point into the tree, which gc may remove.
     for (const link of ['build', 'source']) await rm(join(modules, link), { force: true })
     copyOut(src, unfinished)
+    copyCoverageNotes(src, join(unfinished, COVERAGE_FOLDER))
     copyFileSync(settings.log, join(unfinished, 'build.log'))
     const manifest = await describe(request, release, buildSeconds, unfinished)
     writeFileSync(join(unfinished, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`)
@@ -53,6 +58,19 @@ function copyOut(src: string, to: string): void {
     'System.map': 'System.map',
   }
   for (const [from, name] of Object.entries(files)) copyFileSync(join(src, from), join(to, name))
+}
+
+/** What gcov needs to read a kernel's counters: the notes of each counted object, and the sources that they speak of. */
+function copyCoverageNotes(src: string, to: string): void {
+  for (const folder of COUNTED_FOLDERS) {
+    if (!existsSync(join(src, folder))) continue
+    const names = readdirSync(join(src, folder))
+    const notes = names.filter((name) => name.endsWith('.gcno'))
+    if (notes.length === 0) continue
+    mkdirSync(join(to, folder), { recursive: true })
+    const sources = names.filter((name) => /\.[ch]$/.test(name))
+    for (const name of [...notes, ...sources]) copyFileSync(join(src, folder, name), join(to, folder, name))
+  }
 }
 
 async function describe(

@@ -43,6 +43,14 @@ export async function applyOverlay(
   }
 }
 
+/** Copies these files, as they are without any patch, into a folder; those that the source does not have are left out. */
+export function copyPristine(tree: OverlayTree, paths: readonly string[], to: string): void {
+  for (const path of paths) {
+    if (isKept(tree, path)) stagePristine(tree, path, to)
+    else if (existsSync(join(tree.src, path))) copyDeep(join(tree.src, path), join(to, path))
+  }
+}
+
 /** Takes the new content of a file that patches have changed here from where the tree comes from. */
 export function refreshPristine(tree: OverlayTree, path: string, from: string): void {
   rmSync(join(tree.pristine, 'absent', path), { force: true })
@@ -76,7 +84,8 @@ function stagePristine(tree: OverlayTree, path: string, stage: string): void {
   if (existsSync(source)) copyDeep(source, join(stage, path))
 }
 
-async function applyPatch(patch: Patch, stage: string, signal?: AbortSignal): Promise<void> {
+/** Applies a patch to the files in `stage`. A patch that does not apply throws a GmemError with exit code 125. */
+export async function applyPatch(patch: Patch, stage: string, signal?: AbortSignal): Promise<void> {
   // No fuzz: a hunk whose context differs may land in the wrong place, and the kernel would not be what was asked for.
   const args = ['-p1', '--fuzz=0', '--forward', '--batch', '--no-backup-if-mismatch', '--reject-file=-']
   const result = await execa('patch', [...args, '-i', patch.file], {

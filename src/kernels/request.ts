@@ -22,8 +22,21 @@ export interface BuildRequest {
 /** Counted up when gmem builds differently from the same input. */
 const buildGeneration = 1
 
-export function makeRequest(spec: KernelSpec, source: Source, toolchain: Toolchain): BuildRequest {
-  const patches = readPatches(spec.patches)
+/** Patches that belong to no patch set: those of a series under test. */
+export interface ExtraPatches {
+  /** Applied before the patch sets. */
+  readonly before: readonly Patch[]
+  /** Applied after them. */
+  readonly after: readonly Patch[]
+}
+
+export function makeRequest(
+  spec: KernelSpec,
+  source: Source,
+  toolchain: Toolchain,
+  { before, after }: ExtraPatches = { before: [], after: [] },
+): BuildRequest {
+  const patches = [...before, ...readPatches(spec.patches), ...after]
   const fragments = readFragments(spec.flavour)
   const identity = source.kind === 'debian' ? sourceName(source) : source.listing.identity
   const parts = [
@@ -37,7 +50,7 @@ export function makeRequest(spec: KernelSpec, source: Source, toolchain: Toolcha
   const hash = createHash('sha256')
   for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part)
   return {
-    id: kernelId(spec),
+    id: kernelId(spec) + extraName([...before, ...after]),
     key: hash.digest('hex'),
     flavour: spec.flavour,
     source,
@@ -46,6 +59,14 @@ export function makeRequest(spec: KernelSpec, source: Source, toolchain: Toolcha
     fragments,
     toolchain,
   }
+}
+
+/** `@1f0c3a9e`: the same for the same change of the source, whichever series it comes from. */
+function extraName(patches: readonly Patch[]): string {
+  if (patches.length === 0) return ''
+  const hash = createHash('sha256')
+  for (const { text } of patches) hash.update(text)
+  return `@${hash.digest('hex').slice(0, 8)}`
 }
 
 /** The source in words: `linux-source-7.3 7.3.4-1~bpo13+1`, or the path of the tree. */

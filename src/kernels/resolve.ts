@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { GmemError } from '../errors.js'
 import { type Progress, silentProgress } from '../progress.js'
-import { imageOf, listKernels, lookUpKernel } from './cache.js'
+import { cachedKernel, imageOf, listKernels, lookUpKernel } from './cache.js'
 import { findSource, rememberedSource } from './debian.js'
 import { resolveImage } from './image.js'
 import { makeRequest } from './request.js'
@@ -32,6 +32,8 @@ export async function resolveKernel(
   const spec = typeof wanted === 'string' ? parseKernelSpec(wanted) : wanted
   const progress = options.progress ?? silentProgress
   if (spec.base.kind === 'image') {
+    const own = spec.base.modules === null ? cachedKernel(spec.base.path) : null
+    if (own !== null) return own
     const image = await resolveImage(spec.base.path, spec.base.modules)
     if (image.modulesDir === null) progress.note(withoutModules(image))
     return image
@@ -52,7 +54,8 @@ export async function resolveKernel(
   return buildKernel(request, { ...context, jobs: options.jobs })
 }
 
-async function findBase(
+/** Finds the source of a kernel; null where only the network knows it and `build` is false. */
+export async function findBase(
   spec: KernelSpec,
   { build, update }: ResolveOptions,
   context: { progress: Progress; signal: AbortSignal | undefined },

@@ -7,7 +7,7 @@ export interface RunOptions {
   /** An exit code beside 0 that is no failure: grep's 1, nothing found. */
   readonly alsoFine?: number
   /** Bytes for its standard input. */
-  readonly input?: string
+  readonly input?: string | Uint8Array
 }
 
 /** Runs a program to its end and returns its standard output. Throws a GmemError with the end of what it printed. */

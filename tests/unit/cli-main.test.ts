@@ -30,20 +30,27 @@ describe('gmem', () => {
     const { exitCode, stdout } = await gmem(['--help'])
 
     expect(exitCode).toBe(0)
-    for (const command of ['test', 'probe', 'shell', 'kernel', 'doctor'])
+    for (const command of ['test', 'compare', 'series', 'bisect', 'probe', 'shell', 'kernel', 'doctor'])
       expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'))
     expect(stdout).toContain('125 did not apply or build')
   })
 
-  test.each(['test', 'probe', 'shell', 'kernel build', 'doctor'])(
-    '%s --help has examples',
-    async (command) => {
-      const { exitCode, stdout } = await gmem([...command.split(' '), '--help'])
+  test.each([
+    'test',
+    'compare',
+    'series',
+    'bisect',
+    'bisect-step',
+    'probe',
+    'shell',
+    'kernel build',
+    'doctor',
+  ])('%s --help has examples', async (command) => {
+    const { exitCode, stdout } = await gmem([...command.split(' '), '--help'])
 
-      expect(exitCode).toBe(0)
-      expect(stdout).toContain('Examples:')
-    },
-  )
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain('Examples:')
+  })
 
   test('refuses an unknown command with exit code 2', async () => {
     const { exitCode, stderr } = await gmem(['frobnicate'])
@@ -54,6 +61,16 @@ describe('gmem', () => {
 
   test('refuses an unknown option of a command with exit code 2', async () => {
     expect((await gmem(['kernel', 'list', '--colour'])).exitCode).toBe(2)
+  })
+})
+
+describe('gmem bisect-step', () => {
+  test.each([
+    ['an unknown option', ['bisect-step', 'passes', '--colour']],
+    ['no test', ['bisect-step']],
+    ['a test that is not there', ['bisect-step', 'no-such-file', '-k', '7.3']],
+  ])('stops git bisect with exit code 128 at %s', async (_title, args) => {
+    expect((await gmem(args)).exitCode).toBe(128)
   })
 })
 

@@ -14,6 +14,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { buildOn, nameOn, openBaseline, writePatch } from '../../src/kernels/baseline.js'
+import { buildLogOf } from '../../src/kernels/build.js'
 import { gcKernels, listKernels, removeKernel, resolveKernel } from '../../src/kernels/index.js'
 import { type Progress, silentProgress } from '../../src/progress.js'
 
@@ -73,6 +75,7 @@ function bootHeader(release: string): Buffer {
   return image
 }
 
+const options = { progress: silentProgress }
 const build = (options: { signal?: AbortSignal; progress?: Progress } = {}) =>
   resolveKernel(tree, { build: true, ...options })
 const builds = (): number => {
@@ -224,6 +227,69 @@ describe('the cache', () => {
     expect(removed).toEqual([expect.stringContaining('/cache/trees/')])
     expect(keptBytes).toBeLessThanOrEqual(100_000)
     expect(listKernels()).toHaveLength(1)
+  })
+
+  test('says what it would give up, and removes nothing', async () => {
+    await build()
+
+    const { removed } = await gcKernels({ maxBytes: 0, dryRun: true })
+
+    expect(removed).toEqual([expect.stringContaining('/cache/trees/'), listKernels()[0]?.path])
+    expect(removed.filter((path) => existsSync(path))).toEqual(removed)
+  })
+
+  test('finds a built kernel by its image, too', async () => {
+    const image = await build()
+
+    expect(await resolveKernel(image.bzImage, { build: false })).toEqual(image)
+  })
+})
+
+describe('a kernel with a patch of a series', () => {
+  const patchTo = (value: number) => {
+    const text = `--- a/main.c\n+++ b/main.c\n@@ -1 +1 @@\n-int main(void) { return 0; }\n+int main(void) { return ${value}; }`
+    return writePatch(text, join(folder, `${value}.patch`), 'the series')
+  }
+
+  test('is built in the tree of its base, and is another kernel', async () => {
+    const base = await build()
+    const baseline = await openBaseline(tree, options)
+
+    const patched = await buildOn(baseline, patchTo(1), options)
+
+    expect(patched.id).toMatch(/^linux@[0-9a-f]{8}$/)
+    expect(patched.key).not.toBe(base.key)
+    expect(builds()).toBe(2)
+    expect(readFileSync(join(tree, 'main.c'), 'utf8')).toContain('return 0')
+  })
+
+  test('is never built again, and without a patch is the base', async () => {
+    const base = await build()
+    const baseline = await openBaseline(tree, options)
+    await buildOn(baseline, patchTo(1), options)
+
+    await buildOn(baseline, patchTo(2), options)
+    await buildOn(baseline, patchTo(1), options)
+
+    expect(await buildOn(baseline, null, options)).toEqual(base)
+    expect(builds()).toBe(3)
+  })
+
+  test('that does not build is exit code 125, and its log is there', async () => {
+    const baseline = await openBaseline(tree, options)
+    const text =
+      '--- a/main.c\n+++ b/main.c\n@@ -1 +1 @@\n-int main(void) { return 0; }\n+int main(void) { return x; }'
+    const patch = writePatch(text, join(folder, 'x.patch'), 'the series')
+
+    await expect(buildOn(baseline, patch, options)).rejects.toMatchObject({ exitCode: 125 })
+
+    expect(readFileSync(buildLogOf(nameOn(baseline, patch)), 'utf8')).toContain('undeclared')
+  })
+
+  test('cannot be had of a ready image', async () => {
+    const image = await build()
+
+    await expect(openBaseline(image.bzImage, options)).rejects.toMatchObject({ exitCode: 2 })
   })
 })
 

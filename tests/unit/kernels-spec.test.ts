@@ -67,7 +67,7 @@ describe('a version', () => {
 
     expect(error.exitCode).toBe(2)
     expect(error.message).toContain('no flavour "fast"')
-    expect(error.hint).toMatch(/plain, debug, kcsan/)
+    expect(error.hint).toMatch(/plain, debug, gcov, kcsan/)
   })
 
   test('with an unknown patch set is refused by its name', () => {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ExitCode, GmemError, interruptedError } from '../errors.js'
+import type { KernelImage } from '../kernels/types.js'
+import { projectRoot } from '../paths.js'
+import type { RunResult, TargetResult } from '../report/schema.js'
+
+/** A finished `gmem test` on one kernel. */
+export interface ChildRun {
+  /** Where its result, its consoles and its output are. */
+  readonly folder: string
+  readonly run: RunResult
+  readonly target: TargetResult
+}
+
+/**
+ * Runs `gmem test` on a kernel in a process of its own, so that nothing of one run (a worker that hangs, vitest's state) reaches the
+ * next. What it prints goes to output.txt in `folder`. Throws where it gave no result: a usage error, or a machine that cannot run it.
+ */
+export async function runChild(
+  kernel: KernelImage,
+  args: readonly string[],
+  folder: string,
+  signal: AbortSignal,
+): Promise<ChildRun> {
+  if (signal.aborted) throw interruptedError()
+  mkdirSync(folder, { recursive: true })
+  const output = join(folder, 'output.txt')
+  // A kernel from the cache is known by its image.
+  const isForeign = kernel.flavour === 'unknown' && kernel.modulesDir !== null
+  const modules = isForeign ? `,modules=${kernel.modulesDir}` : ''
+  const words = ['test', ...args, '-k', kernel.bzImage + modules, '-o', folder]
+  const file = openSync(output, 'w')
+  const code = await runGmem(words, file, signal).finally(() => closeSync(file))
+  if (signal.aborted) throw interruptedError()
+  const run = readResult(folder)
+  const target = run?.targets[0]
+  const isUsable = code !== ExitCode.usage && code !== ExitCode.infrastructure
+  if (run && target && isUsable) return { folder, run, target }
+  throw noResult(kernel, code, output)
+}
+
+/** Runs gmem to its end, its output going to a file or where this process's goes. Returns its exit code. */
+export async function runGmem(
+  words: readonly string[],
+  output: number | 'inherit',
+  signal: AbortSignal,
+): Promise<number> {
+  const main = join(projectRoot, 'dist', 'cli', 'main.js')
+  // pdeathsig: should this process be killed outright, the run ends in order. detached: Ctrl-C reaches it once, from here.
+  const child = spawn('setpriv', ['--pdeathsig', 'TERM', process.execPath, main, ...words], {
+    stdio: ['ignore', output, output],
+    env: output === 'inherit' ? process.env : { ...process.env, NO_COLOR: '1', GITHUB_ACTIONS: '' },
+    detached: true,
+  })
+  const stop = (): void => void child.kill('SIGINT')
+  signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) stop()
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      child.once('error', (cause) => reject(new GmemError(`cannot run gmem: ${cause.message}`, { cause })))
+      child.once('close', (code) => resolve(code ?? ExitCode.infrastructure))
+    })
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+function readResult(folder: string): RunResult | null {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8')) as RunResult
+  } catch {
+    return null
+  }
+}
+
+function noResult({ id }: KernelImage, code: number, output: string): GmemError {
+  const lines = readFileSync(output, 'utf8').trimEnd().split('\n')
+  const errors = lines.filter((line) => /^(error|hint|infrastructure)\b|^no test's name/.test(line))
+  const said = (errors.length > 0 ? errors : lines.slice(-6)).map((line) => line.replace(/^error: /, ''))
+  return new GmemError(`gmem test on ${id} gave no result:\n  ${said.join('\n  ')}`, {
+    exitCode: code === ExitCode.usage ? ExitCode.usage : ExitCode.infrastructure,
+    hint: `All that it printed: ${output}`,
+  })
+}
