@@ -25,8 +25,11 @@ const contract = { include: ['tests/kernel/**/*.test.ts'], server, sequence: { g
 /** What only a kernel with in-place conversion can show; the rest of the contract is the same on it as on 7.3. */
 const inPlace = { ...contract, include: ['tests/kernel/inplace-*.test.ts'] }
 
+/** What needs a machine with two nodes; the rest of the contract is the same on it. */
+const numa = { ...contract, include: ['tests/kernel/numa.test.ts'] }
+
 /** A kernel's project; none where nobody has built that kernel yet (`gmem kernel build`). */
-async function kernelProjects(spec: string, files: typeof contract) {
+async function kernelProjects(spec: string, files: typeof contract, append?: string) {
   const kernel = await resolveKernel(spec, {
     build: false,
     progress: silentProgress,
@@ -36,19 +39,21 @@ async function kernelProjects(spec: string, files: typeof contract) {
     return null
   })
   if (kernel === null) return []
-  const runDir = join(tmpdir(), `gmem-${process.pid}-vitest-${kernel.id}`)
+  const name = `kernel:${kernel.id}${append === undefined ? '' : ` ${append}`}`
+  const runDir = join(tmpdir(), `gmem-${process.pid}-vitest-${kernel.id}${append ?? ''}`)
   // The consoles of a run that failed are worth keeping; the failures name them.
   process.once('exit', (code) => code === 0 && rmSync(runDir, { recursive: true, force: true }))
   const pool = createKernelPool({
     kernel,
     accelerator: 'auto',
+    ...(append !== undefined && { append }),
     runDir,
     onEvent: (event) => {
       if (event.type === 'accelerator') console.log(`${kernel.id}: ${event.accel}: ${event.why}`)
       if (event.type === 'note' || event.type === 'progress') console.log(`${kernel.id}: ${event.text}`)
     },
   })
-  return [{ resolve: { alias }, test: { ...files, name: `kernel:${kernel.id}`, pool } }]
+  return [{ resolve: { alias }, test: { ...files, name, pool } }]
 }
 
 export default defineConfig({
@@ -66,6 +71,7 @@ export default defineConfig({
         },
       },
       ...(await kernelProjects(process.env.GMEM_KERNEL ?? '7.3', contract)),
+      ...(await kernelProjects('7.3', numa, 'numa=fake=2')),
       ...(await kernelProjects('7.3+inplace-conversion', inPlace)),
       ...(hostProblem() === null
         ? [{ resolve: { alias }, test: { ...contract, name: 'kernel:host', pool: 'forks' as const } }]

@@ -22,6 +22,8 @@ export interface TargetOptions {
   readonly runDir: string
   readonly seed: number
   readonly cold: boolean
+  /** More kernel parameters for VMs. */
+  readonly append?: string | undefined
   readonly splats: 'fail' | 'warn' | 'off'
   readonly leaks: 'fail' | 'off'
   /** Text of the allow file, '' for none. */
@@ -89,6 +91,7 @@ export async function kernelTarget({ spec, kernel }: NamedKernel, options: Targe
     accelerator: options.accelerator,
     runDir: options.runDir,
     cold: options.cold,
+    ...(options.append !== undefined && { append: options.append }),
     splats: options.splats,
     allow: options.allow,
     leaks: options.leaks === 'fail',

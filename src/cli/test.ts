@@ -46,6 +46,7 @@ interface TestFlags {
   readonly host?: boolean
   readonly accel: 'auto' | 'kvm' | 'tcg'
   readonly cold?: boolean
+  readonly append?: string
   readonly name?: RegExp
   readonly watch?: boolean
   readonly all?: boolean
@@ -92,6 +93,7 @@ function addTargetOptions(command: Command): void {
         .env('GMEM_ACCEL'),
     )
     .option('--cold', 'boot every VM instead of restoring a saved one')
+    .option('--append <parameters>', 'more kernel parameters for VMs: numa=fake=2')
 }
 
 function addRunOptions(command: Command): void {
@@ -145,6 +147,7 @@ function testRequest(filters: readonly string[], flags: TestFlags): TestRequest 
     host: flags.host ?? false,
     accelerator: flags.accel,
     cold: flags.cold ?? false,
+    append: flags.append,
     namePattern: flags.name,
     watch: flags.watch ?? false,
     all: flags.all ?? false,

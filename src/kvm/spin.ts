@@ -32,7 +32,7 @@ export class Spin {
     this.#outcome = this.#spin(operation, options).finally(() => {
       this.#settled = true
     })
-    // Reported by stop(), finish() or progressed(); until then it must not end the process.
+    // Reported by stop(), finish(), exited() or progressed(); until then it must not end the process.
     this.#outcome.catch(() => {})
   }
 
@@ -62,6 +62,11 @@ export class Spin {
   async stop(): Promise<bigint> {
     unwrap(this.#label, await this.finish())
     return this.progress()
+  }
+
+  /** Waits until the vCPU leaves the guest by itself, at the latest at its deadline: whatever came of it. */
+  exited(): Promise<Outcome<unknown>> {
+    return this.#outcome
   }
 
   /** Ends the spinning: whatever came of it. */

@@ -9,6 +9,8 @@ export interface KernelPoolOptions {
   readonly accelerator: 'auto' | 'kvm' | 'tcg'
   /** Folder of this run's artefacts; consoles are written here. */
   readonly runDir: string
+  /** More kernel parameters, as on its command line. */
+  readonly append?: string
   /** Boot every VM instead of restoring a saved one. */
   readonly cold?: boolean
   readonly splats?: 'fail' | 'warn' | 'off'

@@ -212,8 +212,10 @@ export class SessionSource {
   }
 
   /** What a saved VM and its copies must have in common. */
-  #hardware({ accelerator }: Pick<Ground, 'accelerator'>): Pick<MachineOptions, 'accelerator'> {
-    return { accelerator }
+  #hardware({
+    accelerator,
+  }: Pick<Ground, 'accelerator'>): Pick<MachineOptions, 'accelerator' | 'extraAppend'> {
+    return { accelerator, ...(this.options.append !== undefined && { extraAppend: this.options.append }) }
   }
 
   #emit(event: PoolEvent): void {

@@ -109,7 +109,7 @@ describe('a poisoned page of a guest_memfd', () => {
 
     poison(context, mapping, BAD)
 
-    expect(await spin.finish()).toBeMemoryFault({ gpa: memory.gpaOf(BAD), code: 'EHWPOISON' })
+    expect(await spin.exited()).toBeMemoryFault({ gpa: memory.gpaOf(BAD), code: 'EHWPOISON' })
   })
 
   test('ends KVM_PRE_FAULT_MEMORY before it, and then with EHWPOISON', { needs }, async (context) => {

@@ -9,7 +9,7 @@ import { pageBeforeHole } from './support/system-calls.js'
 
 const TOP = 1n << 64n
 /** How long a vCPU is busy: far longer than the first signal takes to come. */
-const BUSY_MS = 1000
+const BUSY_MS = 2000
 
 /** Ordinary memory, no guest_memfd behind it. */
 const ordinary = (vm: Vm, pageCount: number) => vm.addMemory({ gpa: BASE, size: pages(pageCount) })
@@ -180,7 +180,7 @@ describe('KVM_PRE_FAULT_MEMORY that a signal', () => {
     const result = underSignals(context, () => prefaultHere(vcpu, memory))
 
     expect(result).toEqual({ code: 'EINTR', gpa: memory.gpa, size: memory.size })
-    expect(await spin.finish()).toBeExit({ reason: 'DEADLINE' })
+    expect(await spin.exited()).toBeExit({ reason: 'DEADLINE' })
     expect(vcpu.preFault(memory).code).toBe('')
   })
 
