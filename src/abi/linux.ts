@@ -105,6 +105,7 @@ export const MPOL_F_ADDR = 2
 export const SYS = {
   read: 0,
   write: 1,
+  open: 2,
   close: 3,
   fstat: 5,
   poll: 7,
@@ -158,6 +159,7 @@ export const SYS = {
   mbind: 237,
   get_mempolicy: 239,
   move_pages: 279,
+  unshare: 272,
   splice: 275,
   sync_file_range: 277,
   vmsplice: 278,
@@ -173,6 +175,7 @@ export const SYS = {
   io_uring_enter: 426,
   io_uring_register: 427,
   pidfd_open: 434,
+  close_range: 436,
   pidfd_getfd: 438,
   process_madvise: 440,
   memfd_secret: 447,

@@ -10,7 +10,7 @@ const SIZE = mib(8)
 // Slow: a memory cgroup's numbers are up to two seconds old.
 describe('pages of a guest_memfd are charged as page cache', () => {
   test('when they are allocated, and no more when they are punched', {
-    needs: [sharedGuestMemfd, memoryCgroup],
+    needs: [sharedGuestMemfd, ...memoryCgroup],
   }, async (context) => {
     const cgroup = new MemoryCgroup(context)
     using vm = context.kvm.createVm()
@@ -27,7 +27,7 @@ describe('pages of a guest_memfd are charged as page cache', () => {
   })
 
   test('when the guest touches them, to its vCPU, and until the file is gone', {
-    needs: [...privateMemory, memoryCgroup],
+    needs: [...privateMemory, ...memoryCgroup],
   }, async (context) => {
     const cgroup = new MemoryCgroup(context)
     const before = cgroup.stat('file')
@@ -48,7 +48,7 @@ describe('pages of a guest_memfd are charged as page cache', () => {
     expect(await cgroup.reaches('file', before)).toBe(before)
   })
 
-  test('when the host touches them', { needs: [sharedGuestMemfd, memoryCgroup] }, async (context) => {
+  test('when the host touches them', { needs: [sharedGuestMemfd, ...memoryCgroup] }, async (context) => {
     const cgroup = new MemoryCgroup(context)
     using vm = context.kvm.createVm()
     const mapping = vm.createGuestMemfd({ size: SIZE, flags: SHARED }).mmap()
@@ -61,7 +61,7 @@ describe('pages of a guest_memfd are charged as page cache', () => {
   })
 
   test('and stay so when the host drops its caches, though nobody has touched them', {
-    needs: [sharedGuestMemfd, memoryCgroup],
+    needs: [sharedGuestMemfd, ...memoryCgroup],
   }, async (context) => {
     const cgroup = new MemoryCgroup(context)
     using vm = context.kvm.createVm()

@@ -4,7 +4,7 @@ import { describe, expect, pages, test } from 'gmem/testing'
 import { BASE, privateMemory } from './support/conversion.js'
 import { canPoison, poisonNewPage } from './support/poison.js'
 
-const needs = [...privateMemory, canPoison]
+const needs = [...privateMemory, ...canPoison]
 
 /** One page, private, with 0x5a in its shared copy. */
 function onePrivatePage(vm: Vm): Memory {

@@ -7,7 +7,7 @@ import { canPoison, poison } from './support/poison.js'
 import { remainder } from './support/prefault.js'
 import { pipe, sys } from './support/system-calls.js'
 
-const needs = [sharedGuestMemfd, tdp, canPoison]
+const needs = [sharedGuestMemfd, tdp, ...canPoison]
 const FOUR = pages(4)
 /** The page that is poisoned. */
 const BAD = pages(1)

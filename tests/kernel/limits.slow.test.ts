@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync, writeFileSync } from 'node:fs'
-import { describe, expect, gpaAdd, guestMemfd, type Need, need, pages, test } from 'gmem/testing'
+import { describe, expect, gpaAdd, guestMemfd, pages, test } from 'gmem/testing'
 import { BASE, privateMemory } from './support/conversion.js'
 import { startChild } from './support/conversion-child.js'
+import { ownVm } from './support/own-vm.js'
 
 const FILE_MAX = '/proc/sys/fs/file-max'
 /** Of the 32764 that KVM_CAP_NR_MEMSLOTS allows: all of them take minutes on an emulated processor. */
 const MEMSLOTS = 1000
 /** Nobody. */
 const UID = 65534
-
-const inVm: Need = need('a VM of gmem’s own', () =>
-  process.env.GMEM_OUT_PORT === undefined ? 'it would disturb your own machine' : null,
-)
 
 /** Makes a guest_memfd again and again, as a user whom the limit on open files concerns; says so the first time, and what ends it. */
 const CREATING = `
@@ -56,7 +53,7 @@ describe('limits', () => {
   })
 
   test('KVM_CREATE_GUEST_MEMFD fails with ENFILE where the system has all the open files that it may have', {
-    needs: [guestMemfd(), inVm],
+    needs: [guestMemfd(), ownVm],
   }, async ({ defer }) => {
     const before = readFileSync(FILE_MAX, 'latin1')
     const child = startChild(CREATING)

@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import { writeFileSync } from 'node:fs'
 import { MADV_SOFT_OFFLINE } from 'gmem/abi'
-import { describe, expect, type Need, need, pages, path, sharedGuestMemfd, tdp, test } from 'gmem/testing'
+import { describe, expect, pages, path, sharedGuestMemfd, tdp, test } from 'gmem/testing'
 import { BASE } from './support/conversion.js'
+import { ownVm } from './support/own-vm.js'
 import { faultsIn } from './support/prefault.js'
 import { onEveryVmType } from './support/vm-types.js'
 
 const COMPACT = '/proc/sys/vm/compact_memory'
 const DROP_CACHES = '/proc/sys/vm/drop_caches'
 const COUNT = 64
-/** The kernel's own pages are shuffled: a VM of gmem's own takes that, a machine that others use need not. */
-const inVm: Need = need('a VM of gmem’s own', () =>
-  process.env.GMEM_OUT_PORT === undefined ? 'it would disturb your own machine' : null,
-)
 
 // A guest_memfd's folios cannot be migrated (kvm_gmem_migrate_folio() warns), reclaimed or dropped: AS_INACCESSIBLE and AS_UNEVICTABLE
 // keep all that away from them (virt/kvm/guest_memfd.c, 7.3.4).
 describe('pages of a guest_memfd that a guest has written', () => {
   onEveryVmType(({ type, bindable, flags, serveFromFile }) => {
     test('stay mapped and keep their bytes while memory is compacted', {
-      needs: [...bindable, tdp, inVm, path(COMPACT)],
+      needs: [...bindable, tdp, ownVm, path(COMPACT)],
     }, async ({ kvm }) => {
       using vm = kvm.createVm({ type })
       const memory = vm.addMemory({ gpa: BASE, size: pages(COUNT), guestMemfd: flags })
@@ -37,7 +34,7 @@ describe('pages of a guest_memfd that a guest has written', () => {
     })
 
     test('keep their bytes when the host drops its caches', {
-      needs: [...bindable, tdp, inVm, path(DROP_CACHES)],
+      needs: [...bindable, tdp, ownVm, path(DROP_CACHES)],
     }, async ({ kvm }) => {
       using vm = kvm.createVm({ type })
       const memory = vm.addMemory({ gpa: BASE, size: pages(COUNT), guestMemfd: flags, userspace: 'backing' })
@@ -55,7 +52,7 @@ describe('pages of a guest_memfd that a guest has written', () => {
   })
 
   test('cannot be taken offline: MADV_SOFT_OFFLINE says EBUSY, and host and guest go on', {
-    needs: [sharedGuestMemfd, tdp, inVm, path('/sys/kernel/debug/hwpoison')],
+    needs: [sharedGuestMemfd, tdp, ownVm, path('/sys/kernel/debug/hwpoison')],
   }, async ({ kvm }) => {
     using vm = kvm.createVm()
     const memory = vm.addMemory({

@@ -3,15 +3,14 @@ import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { scaledMs } from 'gmem/kvm'
 import { type GmemContext, type Need, need } from 'gmem/testing'
+import { ownVm } from './own-vm.js'
 
 const ROOT = '/sys/fs/cgroup'
 const OURS = `${ROOT}/gmem-test`
 const WAIT_MS = 5000
 const POLL_MS = 50
 
-/** A control group for memory can be made for this process, in a VM of gmem's own. */
-export const memoryCgroup: Need = need('a memory cgroup (in a VM)', () => {
-  if (process.env.GMEM_OUT_PORT === undefined) return 'the cgroups are those of your own machine'
+const memoryController: Need = need('the memory controller of cgroups', () => {
   try {
     const controllers = readFileSync(`${ROOT}/cgroup.controllers`, 'latin1')
     return controllers.includes('memory') ? null : `${ROOT} has only: ${controllers.trim()}`
@@ -19,6 +18,9 @@ export const memoryCgroup: Need = need('a memory cgroup (in a VM)', () => {
     return error instanceof Error ? error.message : String(error)
   }
 })
+
+/** A control group for memory can be made for this process, in a VM of gmem's own. */
+export const memoryCgroup: readonly Need[] = [ownVm, memoryController]
 
 /** The memory cgroup that this process is in during a test. */
 export class MemoryCgroup {

@@ -2,7 +2,8 @@
 import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
 import { MADV_HWPOISON } from 'gmem/abi'
 import { type Bytes, KernelError, type Mapping } from 'gmem/kvm'
-import { type GmemContext, type Need, need, pages } from 'gmem/testing'
+import { type GmemContext, type Need, pages, path } from 'gmem/testing'
+import { ownVm } from './own-vm.js'
 
 const UNPOISON = '/sys/kernel/debug/hwpoison/unpoison-pfn'
 const DROP_CACHES = '/proc/sys/vm/drop_caches'
@@ -15,15 +16,7 @@ const ENTRY_BYTES = 8
 const CHUNK_BYTES = 1 << 16
 
 /** Pages can be poisoned and healed, in a VM of gmem's own: nothing but the test loses them. */
-export const canPoison: Need = need('poison for pages (hwpoison in debugfs, in a VM)', () => {
-  if (process.env.GMEM_OUT_PORT === undefined) return 'these pages would be those of your own machine'
-  try {
-    closeSync(openSync(UNPOISON, 'w'))
-    return null
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error)
-  }
-})
+export const canPoison: readonly Need[] = [ownVm, path(UNPOISON)]
 
 /**
  * MADV_HWPOISON for one page of a mapping that is present, healed after the test: the KernelError with which the call ended, null
@@ -67,7 +60,8 @@ function healAfterTest(defer: GmemContext['defer'], pfn: bigint): void {
   defer(() => writeFileSync(UNPOISON, String(pfn)))
 }
 
-function pfnOf(mapping: Mapping, offset: Bytes): bigint {
+/** The number of the page frame that a mapping maps at an offset. Only for root. */
+export function pfnOf(mapping: Mapping, offset: Bytes): bigint {
   const fd = openSync('/proc/self/pagemap', 'r')
   try {
     const entry = Buffer.alloc(ENTRY_BYTES)
