@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 import { O_PATH } from 'gmem/abi'
 import { binding } from 'gmem/kvm'
-import { cases, describe, expect, guestMemfd, pages, sharedGuestMemfd, test, vmType } from 'gmem/testing'
+import { cases, describe, expect, guestMemfd, not, pages, sharedGuestMemfd, test, vmType } from 'gmem/testing'
 import { errnoOf } from './support/conversion.js'
-import { ALL, ATTRIBUTES, DATA, REST } from './support/file-operations.js'
+import { ALL, ATTRIBUTES, DATA, REST, WRITING } from './support/file-operations.js'
 import { procPath, sys } from './support/system-calls.js'
+import { writeFlag } from './support/write.js'
 
 const { addon } = binding
 
+/** Where write(2) is known, lseek(2) works and a file without the flag gives ENODEV: write.test.ts. */
+const noWriting = not(writeFlag.need)
+
 describe('a guest_memfd', () => {
   cases(
-    DATA,
+    [
+      ...WRITING.map((row) => ({ ...row, needs: [noWriting] })),
+      ...DATA.map((row) => ({ ...row, needs: [] })),
+    ],
     ({ what, errno }) => `refuses ${what} with ${errno}, and keeps its bytes`,
-    { needs: [sharedGuestMemfd] },
+    ({ needs }) => ({ needs: [sharedGuestMemfd, ...needs] }),
     (context, { call, errno }) => {
       using vm = context.kvm.createVm()
       using file = vm.createGuestMemfd({ size: pages(4), flags: { mmap: true, initShared: true } })
@@ -53,7 +60,7 @@ describe('a guest_memfd', () => {
   )
 
   test('of a SW_PROTECTED VM refuses all that with the same errnos', {
-    needs: [vmType.swProtected],
+    needs: [vmType.swProtected, noWriting],
   }, (context) => {
     using vm = context.kvm.createVm({ type: 'SW_PROTECTED' })
     using file = vm.createGuestMemfd({ size: pages(4) })

@@ -49,6 +49,8 @@ export interface HostAccess {
   readonly refusal: string
   /** Where the bytes go: out of the mapping, into it, or nowhere. */
   readonly moves: 'out' | 'in' | 'nothing'
+  /** The kernel copies by the process's own mapping, i.e. it has no use for the page itself. */
+  readonly isByMapping?: true
   readonly needs?: readonly Need[]
   /** KernelError with `refusal` where the page cannot be reached. */
   readonly run: (target: Mapping, outside: Outside) => unknown
@@ -71,18 +73,21 @@ export const hostAccesses: readonly HostAccess[] = [
     what: 'pread(2) into it',
     refusal: 'EFAULT',
     moves: 'in',
+    isByMapping: true,
     run: (target, { fd }) => addon.syscall(SYS.pread64, [fd, target.hva, PAGE_SIZE, 0n]),
   },
   {
     what: 'pwrite(2) from it',
     refusal: 'EFAULT',
     moves: 'out',
+    isByMapping: true,
     run: (target, { fd }) => addon.syscall(SYS.pwrite64, [fd, target.hva, PAGE_SIZE, 0n]),
   },
   {
     what: 'write(2) from it into a pipe',
     refusal: 'EFAULT',
     moves: 'out',
+    isByMapping: true,
     run: (target, outside) =>
       throughPipe(outside, (fd) => addon.syscall(SYS.write, [fd, target.hva, PAGE_SIZE])),
   },

@@ -37,24 +37,28 @@ export interface Operation {
   readonly call: (file: GuestMemfd, context: GmemContext) => unknown
 }
 
-/** What the file has no operation for: no read, no write, no position (anon inodes with O_RDWR have no FMODE_CAN_*). */
-export const DATA: readonly Operation[] = [
-  { what: 'read(2)', errno: 'EINVAL', call: (file) => file.read(ONE_PAGE) },
-  { what: 'read(2) of nothing', errno: 'EINVAL', call: (file) => file.read(0) },
+/** What only a file that write(2) can populate has: a way to write, and a position (anon inodes with O_RDWR have no FMODE_CAN_*). */
+export const WRITING: readonly Operation[] = [
   { what: 'write(2)', errno: 'EINVAL', call: (file) => file.write(BUFFER) },
   { what: 'write(2) of nothing', errno: 'EINVAL', call: (file) => file.write(new Uint8Array(0)) },
-  { what: 'pread64(2)', errno: 'ESPIPE', call: (file) => file.pread(ONE_PAGE, 0n) },
   { what: 'pwrite64(2)', errno: 'ESPIPE', call: (file) => file.pwrite(BUFFER, 0n) },
-  {
-    what: 'pread64(2) at a negative offset',
-    errno: 'EINVAL',
-    call: (file) => sys('pread64', file.fd, BUFFER.slice(), ONE_PAGE, -1),
-  },
   { what: 'lseek(2) with SEEK_SET', errno: 'ESPIPE', call: (file) => file.lseek(0n, SEEK_SET) },
   { what: 'lseek(2) with SEEK_CUR', errno: 'ESPIPE', call: (file) => file.lseek(0n, SEEK_CUR) },
   { what: 'lseek(2) with SEEK_END', errno: 'ESPIPE', call: (file) => file.lseek(0n, SEEK_END) },
   { what: 'lseek(2) with SEEK_DATA', errno: 'ESPIPE', call: (file) => file.lseek(0n, SEEK_DATA) },
   { what: 'lseek(2) with SEEK_HOLE', errno: 'ESPIPE', call: (file) => file.lseek(0n, SEEK_HOLE) },
+]
+
+/** What the file has no operation for. */
+export const DATA: readonly Operation[] = [
+  { what: 'read(2)', errno: 'EINVAL', call: (file) => file.read(ONE_PAGE) },
+  { what: 'read(2) of nothing', errno: 'EINVAL', call: (file) => file.read(0) },
+  { what: 'pread64(2)', errno: 'ESPIPE', call: (file) => file.pread(ONE_PAGE, 0n) },
+  {
+    what: 'pread64(2) at a negative offset',
+    errno: 'EINVAL',
+    call: (file) => sys('pread64', file.fd, BUFFER.slice(), ONE_PAGE, -1),
+  },
   {
     what: 'splice(2) into a pipe',
     errno: 'EINVAL',
@@ -159,7 +163,7 @@ export const REST: readonly Operation[] = [
 ]
 
 /** All of them. */
-export const ALL = [...DATA, ...ATTRIBUTES, ...REST]
+export const ALL = [...WRITING, ...DATA, ...ATTRIBUTES, ...REST]
 
 /** The read end of a pipe that holds a page. */
 function filledPipe(context: GmemContext): number {
