@@ -4,8 +4,10 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { ConversionBench, ConversionBenchRequest } from '../pool/conversion-bench.js'
 import { conversionLines, conversionReport, sizeText } from '../report/conversion-bench.js'
 import { createTemporaryFolder } from '../temporary.js'
+import { accelOption } from './accel-option.js'
 import type { CliContext } from './context.js'
 import { STDOUT } from './outputs.js'
+import { showVm } from './vm-progress.js'
 
 interface ConvertFlags {
   readonly kernel?: string
@@ -49,12 +51,7 @@ export function register(program: Command, context: CliContext): void {
     .command('convert')
     .description('latency of conversions between private and shared, in a VM of a kernel')
     .option('-k, --kernel <kernel>', 'in a VM of this kernel ($GMEM_KERNEL, else 7.3)')
-    .addOption(
-      new Option('--accel <how>', 'how the VM runs')
-        .choices(['auto', 'kvm', 'tcg'])
-        .default('auto')
-        .env('GMEM_ACCEL'),
-    )
+    .addOption(accelOption('how the VM runs'))
     .addOption(
       new Option('--sizes <list>', 'sizes to convert, whole pages')
         .argParser(parseSizes)
@@ -95,6 +92,7 @@ async function measure({ kernel: spec, accel, ...flags }: ConvertFlags, { progre
     budgetMs: flags.budget * 1000,
   }
   let accelerator: string = accel
+  const show = showVm(`${kernel.id} runs`, progress)
   try {
     progress.phase(`starting ${kernel.id}`)
     const bench: ConversionBench = await benchConversionInGuest(
@@ -103,12 +101,8 @@ async function measure({ kernel: spec, accel, ...flags }: ConvertFlags, { progre
         accelerator: accel,
         runDir: folder.path,
         onEvent: (event) => {
-          if (event.type === 'accelerator') {
-            accelerator = event.accel
-            progress.note(`${kernel.id} runs on ${event.accel}: ${event.why}`)
-          }
-          if (event.type === 'note') progress.warn(event.text)
-          if (event.type === 'progress') progress.phase(event.text)
+          if (event.type === 'accelerator') accelerator = event.accel
+          show(event)
         },
       },
       request,

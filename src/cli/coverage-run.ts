@@ -20,6 +20,7 @@ import {
   type SubjectReport,
   shareText,
 } from '../report/coverage/index.js'
+import { table } from '../report/style.js'
 import type { CliContext } from './context.js'
 import { TEST_FOLDER } from './test-files.js'
 import { runTests } from './test-run.js'
@@ -80,7 +81,7 @@ export async function runCoverage(request: CoverageRequest, context: CliContext)
     writeFile(join(out, 'coverage.json'), `${JSON.stringify(shares, null, 2)}\n`),
   ])
   if (request.json) process.stdout.write(`${JSON.stringify(shares, null, 2)}\n`)
-  else process.stdout.write(`\n${table(reports)}\n\n${join(out, 'index.html')}\n`)
+  else process.stdout.write(`\n${summaryLines(reports).join('\n')}\n\n${join(out, 'index.html')}\n`)
   return exitCode
 }
 
@@ -106,7 +107,7 @@ function shareOf({ subject, line, branch, apart }: SubjectReport): object {
   return { file: subject.file, what: subject.title, lines: line, branches: branch, outOfReach: apart }
 }
 
-function table(reports: readonly SubjectReport[]): string {
+function summaryLines(reports: readonly SubjectReport[]): string[] {
   const rows = reports.map(({ subject, line, branch, apart }) => [
     subject.title,
     subject.file,
@@ -114,14 +115,9 @@ function table(reports: readonly SubjectReport[]): string {
     shareText(branch),
     `${apart.lines} lines, ${apart.branches} branches`,
   ])
-  const all = [['what', 'file', 'lines', 'branches', 'out of reach'], ...rows]
-  const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
-  return all
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  const titles = ['what', 'file', 'lines', 'branches', 'out of reach']
+  return table(
+    [titles, ...rows],
+    titles.map(() => 'left'),
+  )
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { usageError } from '../errors.js'
 import { defaultKernelSpec, parseKernelSpec } from '../kernels/spec.js'
+import { accelOption } from './accel-option.js'
 import type { CliContext } from './context.js'
 import type { CoverageRequest } from './coverage-run.js'
 
@@ -28,12 +29,7 @@ export function register(program: Command, context: CliContext): void {
     .option('-k, --kernel <kernel>', 'version or source tree ($GMEM_KERNEL, else 7.3)')
     .option('--selftests', "the kernel's own guest_memfd selftests in place of the contract")
     .option('--all', 'slow test files (*.slow.test.ts), too')
-    .addOption(
-      new Option('--accel <how>', 'how VMs run')
-        .choices(['auto', 'kvm', 'tcg'])
-        .default('auto')
-        .env('GMEM_ACCEL'),
-    )
+    .addOption(accelOption('how VMs run'))
     .option('-o, --output <dir>', 'folder for the results')
     .option('--json', 'the shares as JSON on the standard output')
     .addHelpText(

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { GmemError, usageError } from '../errors.js'
 import { createTemporaryFolder } from '../temporary.js'
 import type { TargetInfo } from '../testing/target.js'
+import { accelOption } from './accel-option.js'
 import type { CliContext } from './context.js'
+import { showVm } from './vm-progress.js'
 
 interface ProbeFlags {
   readonly kernel?: string
@@ -22,12 +24,7 @@ export function register(program: Command, context: CliContext): void {
     )
     .option('-k, --kernel <kernel>', 'in a VM of this kernel ($GMEM_KERNEL, else 7.3)')
     .option('--host', "on this machine's own /dev/kvm")
-    .addOption(
-      new Option('--accel <how>', 'how the VM runs')
-        .choices(['auto', 'kvm', 'tcg'])
-        .default('auto')
-        .env('GMEM_ACCEL'),
-    )
+    .addOption(accelOption('how the VM runs'))
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
@@ -71,11 +68,7 @@ async function probeKernel({ kernel: spec, accel }: ProbeFlags, context: CliCont
         kernel,
         accelerator: accel,
         runDir: folder.path,
-        onEvent: (event) => {
-          if (event.type === 'accelerator') progress.note(`${kernel.id} runs on ${event.accel}: ${event.why}`)
-          if (event.type === 'note') progress.warn(event.text)
-          if (event.type === 'progress') progress.phase(event.text)
-        },
+        onEvent: showVm(`${kernel.id} runs`, progress),
       },
       signal,
     )

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomInt } from 'node:crypto'
-import { readdirSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
-import { projectRoot } from '../paths.js'
+import { filesMatching } from './test-files.js'
 
 /** So many files run faster each in a VM that boots. */
 const COLD_FILES_MAX = 3
@@ -64,6 +63,5 @@ export function runArguments(filters: readonly string[], flags: RunFlags): strin
 /** Booting, rehearsing and saving a VM takes as long as some four boots, and a kernel of a series is seldom tested twice. */
 function isQuickerCold(filters: readonly string[]): boolean {
   if (filters.length === 0) return false
-  const files = readdirSync(join(projectRoot, 'tests', 'kernel')).filter((name) => name.endsWith('.test.ts'))
-  return files.filter((file) => filters.some((filter) => file.includes(filter))).length <= COLD_FILES_MAX
+  return new Set(filters.flatMap((filter) => filesMatching(filter))).size <= COLD_FILES_MAX
 }

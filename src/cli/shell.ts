@@ -5,6 +5,7 @@ import { resolveKernel } from '../kernels/index.js'
 import { locateQemu } from '../qemu/binary.js'
 import { createTemporaryFolder } from '../temporary.js'
 import type { CliContext } from './context.js'
+import { showVm } from './vm-progress.js'
 
 interface ShellOptions {
   readonly kernel: string
@@ -57,12 +58,7 @@ async function runShell(options: ShellOptions, { progress, signal }: CliContext)
         kernel,
         accelerator: accel,
         runDir: folder.path,
-        onEvent: (event) => {
-          if (event.type === 'accelerator')
-            progress.note(`${kernel.id} (${kernel.release}) on ${event.accel}: ${event.why}`)
-          if (event.type === 'note') progress.warn(event.text)
-          if (event.type === 'progress') progress.phase(event.text)
-        },
+        onEvent: showVm(`${kernel.id} (${kernel.release})`, progress),
       },
       {
         columns: isTerminal ? (stdout.columns ?? 80) : null,

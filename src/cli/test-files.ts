@@ -9,7 +9,7 @@ export const TEST_FOLDER = 'tests/kernel'
 /** Files that take long; they run with --all only. */
 export const SLOW_FILE = '.slow.test.ts'
 
-/** vitest's own rule, asked before anything starts: a filter is a part of a file's path. Returns how many slow files are left out. */
+/** Throws a usage error for a filter that names no file, before anything starts. Returns how many slow files are left out. */
 export function checkFilters({
   filters,
   all,
@@ -17,14 +17,8 @@ export function checkFilters({
   readonly filters: readonly string[]
   readonly all: boolean
 }): number {
-  const folder = join(projectRoot, TEST_FOLDER)
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.test.ts'))
-    .map((name) => join(TEST_FOLDER, name))
-  const matches = (filter: string): string[] => {
-    const wanted = filter.startsWith('/') ? relative(projectRoot, filter) : filter
-    return files.filter((file) => file.toLowerCase().includes(wanted.toLowerCase()))
-  }
+  const files = testFiles()
+  const matches = (filter: string): string[] => filesMatching(filter, files)
   for (const filter of filters) {
     const matching = matches(filter)
     if (matching.some((file) => all || !file.endsWith(SLOW_FILE))) continue
@@ -35,4 +29,16 @@ export function checkFilters({
   }
   const wanted = new Set(filters.length === 0 ? files : filters.flatMap(matches))
   return all ? 0 : [...wanted].filter((file) => file.endsWith(SLOW_FILE)).length
+}
+
+/** The files that a filter of `gmem test` names, by vitest's own rule: a part of the path, in any case of letters. */
+export function filesMatching(filter: string, files: readonly string[] = testFiles()): string[] {
+  const wanted = filter.startsWith('/') ? relative(projectRoot, filter) : filter
+  return files.filter((file) => file.toLowerCase().includes(wanted.toLowerCase()))
+}
+
+function testFiles(): string[] {
+  return readdirSync(join(projectRoot, TEST_FOLDER), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join(TEST_FOLDER, name))
 }

@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { usageError } from '../errors.js'
 import { defaultKernelSpec } from '../kernels/spec.js'
 import { AllowFileError, parseAllowFile } from '../splats/allow.js'
+import { accelOption } from './accel-option.js'
 import type { CliContext } from './context.js'
 import type { TestRequest } from './test-run.js'
 
@@ -86,12 +87,7 @@ function addTargetOptions(command: Command): void {
       collect,
     )
     .option('--host', "this machine's own /dev/kvm; alone, or beside -k")
-    .addOption(
-      new Option('--accel <how>', 'how VMs run')
-        .choices(['auto', 'kvm', 'tcg'])
-        .default('auto')
-        .env('GMEM_ACCEL'),
-    )
+    .addOption(accelOption('how VMs run'))
     .option('--cold', 'boot every VM instead of restoring a saved one')
     .option('--append <parameters>', 'more kernel parameters for VMs: numa=fake=2')
 }

@@ -9,7 +9,7 @@ import { diffOptions, git } from './git.js'
 import { acquireLock } from './lock.js'
 import { applyPatch, copyPristine } from './overlay.js'
 import { type Patch, readPatches, touchedPaths } from './patches.js'
-import { makeRequest } from './request.js'
+import { type BuildRequest, makeRequest } from './request.js'
 import { findBase } from './resolve.js'
 import type { Source } from './source-tree.js'
 import { type KernelSpec, parseKernelSpec } from './spec.js'
@@ -96,11 +96,11 @@ export async function copyBaseFiles(
 
 /** Builds the baseline with a patch on it, or as it is; found in the cache where it was built before. */
 export async function buildOn(
-  { spec, source, toolchain, before }: Baseline,
+  baseline: Baseline,
   patch: Patch | null,
   options: BaselineOptions,
 ): Promise<KernelImage> {
-  const request = makeRequest(spec, source, toolchain, { before, after: patch === null ? [] : [patch] })
+  const request = requestOn(baseline, patch)
   const found = lookUpKernel(request.id, request.key)
   if (found !== null) return found
   const { buildKernel } = await import('./build.js')
@@ -108,8 +108,12 @@ export async function buildOn(
 }
 
 /** What that kernel is called. */
-export function nameOn({ spec, source, toolchain, before }: Baseline, patch: Patch | null): string {
-  return makeRequest(spec, source, toolchain, { before, after: patch === null ? [] : [patch] }).id
+export function nameOn(baseline: Baseline, patch: Patch | null): string {
+  return requestOn(baseline, patch).id
+}
+
+function requestOn({ spec, source, toolchain, before }: Baseline, patch: Patch | null): BuildRequest {
+  return makeRequest(spec, source, toolchain, { before, after: patch === null ? [] : [patch] })
 }
 
 /** A diff as a patch in a file of its own; null where there is no difference. */

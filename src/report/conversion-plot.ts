@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { type ConversionWay, conversionWays, memoryStates } from '../pool/conversion-bench.js'
 import {
   type ConversionBenchReport,
@@ -8,6 +9,7 @@ import {
   stateName,
   wayName,
 } from './conversion-bench.js'
+import { escapeMarkup } from './values.js'
 
 const PANEL = { width: 380, height: 240 }
 const MARGIN = { left: 64, top: 72, right: 16, bottom: 48, between: 76 }
@@ -113,8 +115,7 @@ function text(
 ): string {
   const size = at.size === undefined ? '' : ` font-size="${at.size}"`
   const anchor = at.anchor === undefined ? '' : ` text-anchor="${at.anchor}"`
-  const escaped = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
-  return `<text x="${round(at.x)}" y="${round(at.y)}"${size}${anchor}>${escaped}</text>`
+  return `<text x="${round(at.x)}" y="${round(at.y)}"${size}${anchor}>${escapeMarkup(content)}</text>`
 }
 
 function round(value: number): number {

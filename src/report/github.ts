@@ -2,7 +2,7 @@
 import { appendFile } from 'node:fs/promises'
 import type { RunResult, TargetResult, TestResult } from './schema.js'
 import { groupSkips } from './summary.js'
-import { plural, seconds } from './values.js'
+import { escapeMarkup, plural, seconds } from './values.js'
 
 /** GitHub shows ten annotations of a kind for a step; the rest is in the step summary. */
 const ANNOTATIONS_MAX = 10
@@ -70,7 +70,7 @@ function failedItems(target: TargetResult): string[] {
       const at = test.error?.at
       const place = at ? `\`${at.file}:${at.line}\`` : `\`${test.file}\``
       const text = [test.error?.message, test.error?.diff, ...(test.splats ?? []).map((splat) => splat.text)]
-      return `<details><summary>${html(target.id)}: ${html(test.name)} (${place})</summary>\n\n${fenced(text.filter(Boolean).join('\n\n'))}\n</details>`
+      return `<details><summary>${escapeMarkup(target.id)}: ${escapeMarkup(test.name)} (${place})</summary>\n\n${fenced(text.filter(Boolean).join('\n\n'))}\n</details>`
     })
 }
 
@@ -98,13 +98,9 @@ function row(cells: readonly (string | number)[]): string {
 }
 
 function cell(text: string): string {
-  return html(text)
+  return escapeMarkup(text)
     .replaceAll('|', '\\|')
     .replace(/\s*\n\s*/g, ' ')
-}
-
-function html(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 }
 
 /** A code block that its own contents cannot end. */

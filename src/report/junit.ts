@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ReportedError, RunResult, TargetResult, TestResult } from './schema.js'
-import { groupBy, stripAnsi } from './values.js'
+import { escapeMarkup, groupBy, stripAnsi } from './values.js'
 
 /**
  * A run as JUnit XML: a testsuite for each file on each target, so that the same test on two kernels is two test cases. Written
@@ -104,10 +104,7 @@ function element(name: string, attributes: Attributes, children: readonly string
 /** XML 1.0 has no way to write most control characters, not even escaped. */
 function xmlText(text: string): string {
   return (
-    stripAnsi(text)
-      .replaceAll('&', '&amp;')
-      .replaceAll('<', '&lt;')
-      .replaceAll('>', '&gt;')
+    escapeMarkup(stripAnsi(text))
       .replaceAll('"', '&quot;')
       // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed.
       .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '')

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
-import type { GcovFile, GcovReader } from './gcov.js'
+import type { GcovReader } from './gcov.js'
 import { Coverage } from './model.js'
 
 /** The counters of one object, as one test left them. */
 interface CounterRecord {
   readonly object: string
   readonly counters: Uint8Array
+}
+
+interface AlikeRecords extends CounterRecord {
+  readonly tests: string[]
 }
 
 /** Takes what each test's kernel counted while the tests run, and reads it when they are over. */
@@ -26,23 +30,30 @@ export class CoverageCollector {
   /** What all tests reached. `onProgress`: how much of the work is done, 0 to 1. */
   async read(reader: GcovReader, onProgress: (fraction: number) => void): Promise<Coverage> {
     const coverage = new Coverage()
-    const known = new Map<string, Promise<readonly GcovFile[]>>()
-    const queue = [...this.#records]
-    let done = 0
+    const queue = this.#alike()
+    const total = queue.length
     const work = async (): Promise<void> => {
       for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-        const [test, records] = next
-        for (const { object, counters } of records) {
-          // Many tests leave the same: above all nothing.
-          const key = `${object} ${createHash('sha256').update(counters).digest('hex')}`
-          const reading = known.get(key) ?? reader.read(object, counters)
-          known.set(key, reading)
-          coverage.add(test, await reading)
-        }
-        onProgress(++done / this.#records.size)
+        const files = await reader.read(next.object, next.counters)
+        for (const test of next.tests) coverage.add(test, files)
+        onProgress(1 - queue.length / total)
       }
     }
     await Promise.all(Array.from({ length: availableParallelism() }, work))
     return coverage
+  }
+
+  /** Each content once, with the tests that left it: many leave the same, above all nothing. */
+  #alike(): AlikeRecords[] {
+    const alike = new Map<string, AlikeRecords>()
+    for (const [test, records] of this.#records) {
+      for (const { object, counters } of records) {
+        const key = `${object} ${createHash('sha256').update(counters).digest('hex')}`
+        const known = alike.get(key)
+        if (known) known.tests.push(test)
+        else alike.set(key, { object, counters, tests: [test] })
+      }
+    }
+    return [...alike.values()]
   }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { escapeMarkup } from '../values.js'
 import type { Share, SubjectLine, SubjectReport } from './summary.js'
 
 /** A line that more tests reach than this names the first of them only. */
@@ -8,14 +9,14 @@ const TESTS_SHOWN_MAX = 20
 export function coverageHtml(title: string, reports: readonly SubjectReport[]): string {
   const rows = reports.map(
     ({ subject, line, branch, apart }) =>
-      `<tr><td><a href="#${subject.file}">${escapeHtml(subject.title)}</a><td>${subject.file}<td class=n>${shareText(line)}<td class=n>${shareText(branch)}<td class=n>${apart.lines} lines, ${apart.branches} branches`,
+      `<tr><td><a href="#${subject.file}">${escapeMarkup(subject.title)}</a><td>${subject.file}<td class=n>${shareText(line)}<td class=n>${shareText(branch)}<td class=n>${apart.lines} lines, ${apart.branches} branches`,
   )
   const sections = reports.map(
     ({ subject, lines }) =>
-      `<h2 id="${subject.file}">${escapeHtml(subject.title)} <small>${subject.file}</small></h2><pre>${source(lines)}</pre>`,
+      `<h2 id="${subject.file}">${escapeMarkup(subject.title)} <small>${subject.file}</small></h2><pre>${source(lines)}</pre>`,
   )
   return `<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
-<title>${escapeHtml(title)}</title><style>${STYLE}</style><h1>${escapeHtml(title)}</h1>
+<title>${escapeMarkup(title)}</title><style>${STYLE}</style><h1>${escapeMarkup(title)}</h1>
 <p>A line is <span class=hit>reached</span>, <span class=part>reached with a way out that was never taken</span>,
 <span class=miss>not reached</span>, or <span class=apart>out of reach on this kind of machine</span> (the reason is behind it, and it is counted apart).
 Click on a count for the tests.</p>
@@ -42,14 +43,14 @@ function source(lines: readonly SubjectLine[]): string {
 
 function sourceLine({ number, text, coverage, unreachable }: SubjectLine): string {
   const head = `${String(number).padStart(5)} `
-  const code = escapeHtml(text)
+  const code = escapeMarkup(text)
   if (coverage === null) return `<span class=none>${head}${' '.repeat(9)}${code}</span>\n`
   const count = String(coverage.count).padStart(8)
   const branches =
     coverage.branches.length === 0
       ? ''
       : ` [${coverage.branches.map((taken) => (taken > 0 ? '+' : '-')).join('')}]`
-  const why = unreachable === null ? '' : `   ← ${escapeHtml(unreachable)}`
+  const why = unreachable === null ? '' : `   ← ${escapeMarkup(unreachable)}`
   const kind = unreachable !== null ? 'apart' : classOf(coverage.count, coverage.branches)
   return `<details class=${kind}><summary>${head}${count} ${code}${branches}${why}</summary>${testList(coverage.tests)}</details>`
 }
@@ -60,13 +61,9 @@ function classOf(count: number, branches: readonly number[]): string {
 }
 
 function testList(tests: ReadonlySet<string>): string {
-  const shown = [...tests].slice(0, TESTS_SHOWN_MAX).map((test) => `<li>${escapeHtml(test)}`)
+  const shown = [...tests].slice(0, TESTS_SHOWN_MAX).map((test) => `<li>${escapeMarkup(test)}`)
   const rest = tests.size > shown.length ? `<li>and ${tests.size - shown.length} more` : ''
   return `<ul>${shown.join('')}${rest || (shown.length === 0 ? '<li>no test' : '')}</ul>`
-}
-
-function escapeHtml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 }
 
 const STYLE = `

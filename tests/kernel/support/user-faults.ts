@@ -11,7 +11,8 @@ const UFFD_API = 0xaan
 const UFFDIO_API = 0xc018aa3f
 const UFFDIO_REGISTER = 0xc020aa00
 const UFFDIO_COPY = 0xc028aa03
-const UFFDIO_REGISTER_MODE_MISSING = 1n
+/** Bits of struct uffdio_register's mode. */
+export const UFFD_MODE = { missing: 1n, writeProtect: 2n, minor: 4n } as const
 const UFFD_MESSAGE_BYTES = 32
 /** poll(2). */
 const POLLIN = 1
@@ -50,8 +51,7 @@ export function stalledPage({ defer }: Pick<GmemContext, 'defer'>): StalledPage 
     addon.close(fd)
     await Promise.all(running)
   })
-  // struct uffdio_register: start, len, mode, ioctls.
-  ioctl(fd, UFFDIO_REGISTER, [mapping.hva, PAGE_SIZE, UFFDIO_REGISTER_MODE_MISSING, 0n])
+  watchFaults(fd, mapping, UFFD_MODE.missing)
   return {
     mapping,
     stall(name, args) {
@@ -70,11 +70,18 @@ export function stalledPage({ defer }: Pick<GmemContext, 'defer'>): StalledPage 
   }
 }
 
-function openUserFaults(): number {
+/** A new userfaultfd, its API agreed on: the caller closes it. */
+export function openUserFaults(): number {
   const fd = sysNumber('userfaultfd', O_CLOEXEC)
   // struct uffdio_api: api, features, ioctls.
   ioctl(fd, UFFDIO_API, [UFFD_API, 0n, 0n])
   return fd
+}
+
+/** UFFDIO_REGISTER of a whole mapping. KernelError EINVAL where it cannot be watched so. */
+export function watchFaults(fd: number, mapping: Mapping, mode: bigint): void {
+  // struct uffdio_register: start, len, mode, ioctls.
+  ioctl(fd, UFFDIO_REGISTER, [mapping.hva, mapping.size, mode, 0n])
 }
 
 function ioctl(fd: number, request: number, fields: readonly bigint[]): void {
