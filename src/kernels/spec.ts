@@ -17,7 +17,11 @@ export interface KernelSpec {
   /** What was written. */
   readonly text: string
   readonly base: KernelBase
-  /** Patch sets of vm-images/patches, in the order in which they are applied. */
+  /**
+   * Patch sets of vm-images/patches, in the order in which they are applied. That is the order of
+   * listPatchSets however they were named: the sets are written on top of each other in it, and the same
+   * sets are the same kernel.
+   */
   readonly patches: readonly string[]
   /** `plain`, or the name of a fragment in vm-images/kernel. */
   readonly flavour: string
@@ -55,7 +59,12 @@ export function parseKernelSpec(
       'Name a version (7.3) or a source tree instead.',
     )
   }
-  return { text, base, patches: [...new Set(patches)], flavour: flavours[0] ?? 'plain' }
+  return {
+    text,
+    base,
+    patches: listPatchSets().filter((set) => patches.includes(set)),
+    flavour: flavours[0] ?? 'plain',
+  }
 }
 
 /** The short name of a kernel: `7.3`, `7.3+inplace-conversion`, `linux-debug`, `bzImage`. */

@@ -56,6 +56,13 @@ describe('a version', () => {
     expect(kernelId(parseKernelSpec('7.3-debug', { flavour: 'debug' }))).toBe('7.3-debug')
   })
 
+  test('with several patch sets is one kernel, in whatever order they are named, and however often', () => {
+    const spec = parseKernelSpec('7.3+write+inplace-conversion+write', { patches: ['no-direct-map'] })
+
+    expect(spec.patches).toEqual(['inplace-conversion', 'no-direct-map', 'write'])
+    expect(kernelId(spec)).toBe('7.3+inplace-conversion+no-direct-map+write')
+  })
+
   test('with two different flavours is refused', () => {
     expect(refusal('7.3-debug', { flavour: 'kcsan' }).message).toContain(
       'more than one flavour (debug, kcsan)',
