@@ -9,6 +9,7 @@ import { resolveKernel } from './dist/kernels/index.js'
 import { createKernelPool } from './dist/pool/index.js'
 import { silentProgress } from './dist/progress.js'
 import { ClosingLine } from './dist/report/closing-line.js'
+import { skipReasons } from './dist/report/skip-reasons.js'
 
 /**
  * All tests of the project, for `npm test` and for editors. The contract runs on each target as a project of its own; `gmem test`
@@ -53,7 +54,7 @@ async function kernelProjects(spec: string, files: typeof contract, append?: str
       if (event.type === 'note' || event.type === 'progress') console.log(`${kernel.id}: ${event.text}`)
     },
   })
-  return [{ resolve: { alias }, test: { ...files, name, pool } }]
+  return [{ plugins: [skipReasons], resolve: { alias }, test: { ...files, name, pool } }]
 }
 
 export default defineConfig({
@@ -74,7 +75,13 @@ export default defineConfig({
       ...(await kernelProjects('7.3', numa, 'numa=fake=2')),
       ...(await kernelProjects('7.3+inplace-conversion', inPlace)),
       ...(hostProblem() === null
-        ? [{ resolve: { alias }, test: { ...contract, name: 'kernel:host', pool: 'forks' as const } }]
+        ? [
+            {
+              plugins: [skipReasons],
+              resolve: { alias },
+              test: { ...contract, name: 'kernel:host', pool: 'forks' as const },
+            },
+          ]
         : []),
       {
         resolve: { alias },

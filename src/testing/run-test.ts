@@ -97,9 +97,8 @@ function replay(vitest: TestContext, recorded: TestResult): void {
 async function skipUnmet(vitest: TestContext, options: RunOptions, observer: TestObserver): Promise<void> {
   const reason = (await firstUnmet(options.needs ?? [], targetOf(options))) ?? undetectable(options, observer)
   if (reason === null) return
-  // JSON has task.meta, JUnit and TAP the annotation, the terminal the note: no reporter shows all three.
+  // No annotation here: three round trips to the host for each of hundreds of tests. report/skip-reasons.ts makes them there.
   vitest.task.meta.skipReason = reason
-  await vitest.annotate(reason, 'skip-reason')
   vitest.skip(reason)
 }
 
