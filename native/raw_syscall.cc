@@ -3,12 +3,17 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cmath>
+
+#include "guarded_access.h"
+#include "signals.h"
 
 namespace gmem {
 
 RawSyscall::RawSyscall(const Arguments& arguments, uint32_t number, Napi::Value args)
     : number_(number) {
+  if (number == kCopyNumber) InstallSignalHandlers();
   if (!args.IsArray()) arguments.ThrowTypeError("args must be an array");
   const auto array = args.As<Napi::Array>();
   if (array.Length() > kArgumentsMax)
@@ -44,9 +49,20 @@ long RawSyscall::Parse(const Arguments& arguments, Napi::Value value) {
 }
 
 SyscallResult RawSyscall::Issue() const {
+  if (number_ == kCopyNumber) return gmem::Issue([this] { return Copy(); });
   return gmem::Issue([&] {
     return ::syscall(number_, args_[0], args_[1], args_[2], args_[3], args_[4], args_[5]);
   });
+}
+
+long RawSyscall::Copy() const {
+  Fault fault;
+  if (GuardedCopy(reinterpret_cast<uint8_t*>(args_[0]), reinterpret_cast<const uint8_t*>(args_[1]),
+                  static_cast<size_t>(args_[2]), &fault)) {
+    return args_[2];
+  }
+  errno = EFAULT;
+  return -1;
 }
 
 void RawSyscall::WriteBack(const Napi::Array& args) const {

@@ -12,6 +12,10 @@
 
 namespace gmem {
 
+// Not a system call: a guarded copy of args[2] bytes from args[1] to args[0], which fails with
+// EFAULT where memory cannot be accessed. So that copying can be timed and raced like system calls.
+constexpr uint32_t kCopyNumber = UINT32_MAX;
+
 // A call of syscall(2) as JavaScript gave it: bigints and integers by value, a Uint8Array by the
 // address of a guarded copy, which lives as long as this.
 class RawSyscall {
@@ -26,6 +30,7 @@ class RawSyscall {
  private:
   static constexpr uint32_t kArgumentsMax = 6;
 
+  long Copy() const;
   long Parse(const Arguments& arguments, Napi::Value value);
 
   uint32_t number_;

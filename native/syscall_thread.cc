@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "syscall_thread.h"
 
-#include <pthread.h>
 #include <sched.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -16,6 +14,7 @@
 
 #include "errno_name.h"
 #include "raw_syscall.h"
+#include "signals.h"
 
 namespace gmem {
 namespace {
@@ -94,15 +93,10 @@ void Run(const std::shared_ptr<Work>& work) {
   if (status != napi_ok) work->thread.detach();
 }
 
-// Signals are for the threads that know what to do with them.
+// Signals are for the threads that know what to do with them, but those of its own accesses.
 std::thread StartWithoutSignals(const std::shared_ptr<Work>& work) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread([work] { Run(work); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
+  const BlockForeignSignals block;
+  return std::thread([work] { Run(work); });
 }
 
 }  // namespace

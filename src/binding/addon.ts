@@ -183,6 +183,12 @@ export interface NativeMapping {
   close(): void
 }
 
+/**
+ * No system call, but a copy of args[2] bytes from address args[1] to address args[0] in userspace: EFAULT where memory cannot be
+ * accessed. For syscallsOnThread, where it is timed and raced like a system call.
+ */
+export const COPY_NUMBER = 0xffff_ffff
+
 /** A call of syscall(2): integers are passed by value, Uint8Arrays by the address of a copy. */
 export interface NativeCall {
   readonly number: number

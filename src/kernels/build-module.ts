@@ -4,57 +4,114 @@ import { existsSync, readdirSync } from 'node:fs'
 import { cp, mkdir, readFile, rename, rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { GmemError } from '../errors.js'
+import { ExitCode, GmemError } from '../errors.js'
 import { cacheRoot } from '../paths.js'
 import { treeHash } from './build-tree.js'
 import { listKernels } from './cache.js'
-import { acquireLock } from './lock.js'
+import { acquireLock, type Lock } from './lock.js'
 import { make } from './make.js'
 import { findToolchain, requireBuildTools } from './toolchain.js'
 import { treesDir } from './tree-state.js'
 import type { KernelImage } from './types.js'
 
+const LOG = 'build.log'
+const KEY_LENGTH = 16
+
+/** How a module is built. */
+export interface BuildModuleOptions {
+  readonly signal?: AbortSignal | undefined
+  /** The kernel's own tree, whose lock the caller has; found and locked where absent. */
+  readonly src?: string
+  /** False: a GmemError at once while somebody builds in that tree, instead of waiting for the end of it. */
+  readonly wait?: boolean
+}
+
 /**
  * Builds a module from outside the kernel's tree (a folder with a Makefile that says `obj-m := NAME.o`, NAME being the folder's)
  * against the tree that the kernel was built in. Returns the path of the .ko, which the cache keeps for this kernel and these
- * sources. GmemError: 69 where that tree is gone or has built another kernel since, 125 where the module does not build.
+ * sources; that they do not build is kept as well. GmemError: 69 where that tree is gone or has built another kernel since, 125
+ * where the module does not build.
  */
 export async function buildModule(
   kernel: KernelImage,
   sourceFolder: string,
-  options: { readonly signal?: AbortSignal } = {},
+  options: BuildModuleOptions = {},
 ): Promise<string> {
   const name = basename(sourceFolder)
-  const key = createHash('sha256')
-    .update(`${kernel.key}\0${await digest(sourceFolder)}`)
-    .digest('hex')
-  const folder = join(cacheRoot(), 'extra-modules', `${name}-${key.slice(0, 16)}`)
+  const folder = await moduleFolder(kernel, sourceFolder)
   const module = join(folder, `${name}.ko`)
   if (existsSync(module)) return module
+  if (existsSync(folder)) {
+    throw new GmemError(`the module ${name} did not build for ${kernel.id}: ${join(folder, LOG)}`, {
+      exitCode: ExitCode.buildFailed,
+      hint: `Remove ${folder} to have it tried again.`,
+    })
+  }
+  if (options.src !== undefined) {
+    await compile(kernel, { sourceFolder, folder, src: options.src, signal: options.signal })
+    return module
+  }
   const tree = findTree(kernel)
   await requireBuildTools()
   // A kernel that is built meanwhile would change the tree under us.
-  const lock = await acquireLock(`${tree.dir}.lock`, options)
-  const work = `${folder}.${process.pid}`
+  const lock = await lockTree(tree, options)
   try {
     await requireSameKernel(kernel, tree.src)
+    await compile(kernel, { sourceFolder, folder, src: tree.src, signal: options.signal })
+  } finally {
+    await lock.release()
+  }
+  return module
+}
+
+async function moduleFolder(kernel: KernelImage, sourceFolder: string): Promise<string> {
+  const key = createHash('sha256').update(`${kernel.key}\0${await digest(sourceFolder)}`)
+  return join(
+    cacheRoot(),
+    'extra-modules',
+    `${basename(sourceFolder)}-${key.digest('hex').slice(0, KEY_LENGTH)}`,
+  )
+}
+
+interface Compilation {
+  readonly sourceFolder: string
+  /** What is to hold the module, or the log where it does not build. */
+  readonly folder: string
+  readonly src: string
+  readonly signal: AbortSignal | undefined
+}
+
+async function compile(
+  kernel: KernelImage,
+  { sourceFolder, folder, src, signal }: Compilation,
+): Promise<void> {
+  const name = basename(sourceFolder)
+  const work = `${folder}.${process.pid}`
+  try {
     await mkdir(dirname(work), { recursive: true })
     await cp(sourceFolder, work, { recursive: true })
     await make([`M=${work}`, 'modules'], {
-      src: tree.src,
+      src,
       toolchain: (await findToolchain()) ?? { identity: '', makeArguments: [] },
       jobs: availableParallelism(),
-      log: join(work, 'build.log'),
+      log: join(work, LOG),
       what: `the module ${name} for ${kernel.id}`,
-      ...options,
+      signal,
     })
-    await rm(folder, { recursive: true, force: true })
     await rename(work, folder)
+  } catch (error) {
+    if (error instanceof GmemError && error.exitCode === ExitCode.buildFailed) await rename(work, folder)
+    throw error
   } finally {
-    await lock.release()
     await rm(work, { recursive: true, force: true })
   }
-  return module
+}
+
+async function lockTree(tree: Tree, { signal, wait = true }: BuildModuleOptions): Promise<Lock> {
+  const file = `${tree.dir}.lock`
+  const lock = wait ? await acquireLock(file, { signal }) : await acquireLock(file, { signal, wait: false })
+  if (lock === null) throw new GmemError(`another gmem builds a kernel in ${tree.dir}`)
+  return lock
 }
 
 interface Tree {
@@ -76,7 +133,8 @@ function findTree(kernel: KernelImage): Tree {
 /** A ready image is as good as one of ours while it lies in the tree that built it. */
 function aroundImage(kernel: KernelImage): Tree {
   const src = resolve(dirname(kernel.bzImage), '../../..')
-  if (!existsSync(join(src, 'Module.symvers'))) throw treeIsGone(kernel, src)
+  if (!existsSync(join(src, 'Module.symvers')))
+    throw new GmemError(`there is no build tree around ${kernel.bzImage} (${src} has no Module.symvers)`)
   return { dir: src, src }
 }
 

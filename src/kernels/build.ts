@@ -17,6 +17,7 @@ import { acquireLock } from './lock.js'
 import { type MakeOptions, make } from './make.js'
 import type { BuildRequest } from './request.js'
 import { listSourceTree, type Source } from './source-tree.js'
+import { buildTestModules } from './test-modules.js'
 import { requireBuildTools } from './toolchain.js'
 import { type TreeState, writeTreeState } from './tree-state.js'
 import type { KernelImage } from './types.js'
@@ -99,7 +100,10 @@ async function buildInTree(
     await compile(tree, request, settings, options)
     options.progress.phase(`storing ${request.id}`)
     const seconds = (performance.now() - startedAt) / 1000
-    return await installKernel(tree.src, request, settings, seconds)
+    const image = await installKernel(tree.src, request, settings, seconds)
+    // Now, while the tree is this kernel's: the next one to be built in it may have other patches.
+    await buildTestModules(image, { src: tree.src, signal: options.signal })
+    return image
   } catch (error) {
     const reason = asNoSpace(error, treeDir)
     // What fills the disk is of no use to anybody.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Typed KVM: what a test drives. */
 /** The addon, for system calls that no class has; every call through it is in a test's trace. */
-export type { NativeCall, NativeCallResult } from '../binding/addon.js'
+export { COPY_NUMBER, type NativeCall, type NativeCallResult } from '../binding/addon.js'
 export { binding, KernelError } from '../binding/index.js'
 export * from '../units.js'
 export type { AddMemoryOptions, Backing } from './add-memory.js'
@@ -19,6 +19,7 @@ export * from './exits.js'
 export { format, formatReason } from './format.js'
 export { type FileStat, GuestMemfd, type GuestMemfdFlags, guestMemfdFlagBits } from './guest-memfd.js'
 export { Kvm, vmTypeName } from './kvm.js'
+export { type LaunchResult, sevCommand, tdxCommand } from './launch.js'
 export { Mapping } from './mapping.js'
 export { Memory } from './memory.js'
 export type { Memslot } from './memslots.js'

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Sharing } from '../kvm/index.js'
+import type { BenchPlace } from './bench.js'
 
 /**
  * A way to convert: one ioctl on the guest_memfd for the whole range, one for each of its pages, or KVM_SET_MEMORY_ATTRIBUTES on the VM
@@ -15,15 +16,6 @@ export type ConversionWay = (typeof conversionWays)[number]
 export const memoryStates = ['absent', 'populated', 'mapped'] as const
 export type MemoryState = (typeof memoryStates)[number]
 
-/** What to measure. */
-export interface ConversionBenchRequest {
-  readonly sizesBytes: readonly number[]
-  /** Conversions of each kind, at most. */
-  readonly samplesMax: number
-  /** How long one kind may take, preparing included, in ms; a few conversions are measured anyhow. */
-  readonly budgetMs: number
-}
-
 /** Conversions of one kind. */
 export interface ConversionSeries {
   readonly way: ConversionWay
@@ -37,11 +29,6 @@ export interface ConversionSeries {
 }
 
 /** What was measured in one VM. */
-export interface ConversionBench {
-  readonly release: string
-  readonly processors: number
-  readonly memoryBytes: number
+export interface ConversionBench extends BenchPlace {
   readonly series: readonly ConversionSeries[]
-  /** What was asked for and could not be measured, with the reason. */
-  readonly left: readonly { readonly what: string; readonly reason: string }[]
 }

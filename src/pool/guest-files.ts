@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path'
+import type { TestModule } from '../kernels/index.js'
 import type { KernelImage } from '../kernels/types.js'
 import { cacheRoot, projectRoot } from '../paths.js'
 import { buildInitramfs, type Initramfs } from '../qemu/initramfs.js'
+import { TEST_MODULES_LIST } from '../testing/module-list.js'
 
 /** Parts of dist/ that run in the guest; the rest stays on the host. */
 const GUEST_PARTS = [
@@ -11,6 +13,7 @@ const GUEST_PARTS = [
   'channel',
   'kvm',
   'pool/conversion-bench.js',
+  'pool/population-bench.js',
   'pool/guest',
   'pool/protocol.js',
   'splats',
@@ -24,10 +27,18 @@ const GUEST_PARTS = [
  */
 const EMULATED_NODE = ['--jitless']
 
+/** What a guest gets beside the worker. */
+interface GuestFiles {
+  readonly emulated: boolean
+  /** The kernel's test modules, by name (src/testing/module.ts looks for them there). */
+  readonly modules: Readonly<Record<string, TestModule>>
+  readonly extraFiles?: readonly string[]
+}
+
 /** The initramfs with the worker for a kernel: this project's compiled code, the addon, vitest and the host's own Node. */
 export async function guestInitramfs(
   kernel: KernelImage,
-  { emulated, extraFiles = [] }: { emulated: boolean; extraFiles?: readonly string[] },
+  { emulated, modules, extraFiles = [] }: GuestFiles,
 ): Promise<Initramfs> {
   const addon = join(projectRoot, 'build/Release/gmem.node')
   const worker = join(projectRoot, 'dist/pool/guest/main.js')
@@ -40,8 +51,10 @@ export async function guestInitramfs(
     files: [
       join(projectRoot, 'package.json'),
       ...GUEST_PARTS.map((part) => join(projectRoot, 'dist', part)),
+      ...Object.values(modules).flatMap((module) => ('file' in module ? [module.file] : [])),
       ...extraFiles,
     ],
+    texts: { [TEST_MODULES_LIST]: JSON.stringify(modules) },
     packages: { from: projectRoot, names: ['vitest'] },
     cwd: projectRoot,
     // The port's read holds one thread of the pool for ever.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { GmemError, interruptedError } from '../errors.js'
-import type { ConversionBench, ConversionBenchRequest } from './conversion-bench.js'
+import type { BenchLimits, BenchName, BenchResults } from './bench.js'
 import type { KernelPoolOptions } from './options.js'
 import type { Session } from './session.js'
 import { SessionSource } from './source.js'
@@ -20,24 +20,24 @@ export async function probeInGuest(options: KernelPoolOptions, signal?: AbortSig
 }
 
 /**
- * Measures conversions inside a VM of a kernel; `onStep` is told what comes next. Throws InfrastructureError where the VM does not come up
+ * Measures something inside a VM of a kernel; `onStep` is told what comes next. Throws InfrastructureError where the VM does not come up
  * or dies, GmemError where a call of the measurement fails.
  */
-export async function benchConversionInGuest(
+export async function benchInGuest<Name extends BenchName>(
   options: KernelPoolOptions,
-  request: ConversionBenchRequest,
+  { name, ...limits }: BenchLimits & { readonly name: Name },
   onStep: (what: string) => void,
   signal?: AbortSignal,
-): Promise<ConversionBench> {
+): Promise<BenchResults[Name]> {
   return await withSession(options, signal, async (session) => {
     session.on('message', (message) => {
       if (message.type === 'bench-step') onStep(message.what)
     })
     const answer = session.next('bench-result', BENCH_MS_MAX)
-    session.send({ type: 'bench-conversion', request })
+    session.send({ type: 'bench', name, limits })
     const { result, error } = await answer
     if (result === null) throw new GmemError(`the measurement ended: ${error}`)
-    return result
+    return result as BenchResults[Name]
   })
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { KernelImage } from '../kernels/types.js'
+import type { Bytes } from '../units.js'
 import type { ObjectCounters, TestIdentity } from './protocol.js'
 
 /** How the tests of one kernel are run. */
@@ -11,6 +12,8 @@ export interface KernelPoolOptions {
   readonly runDir: string
   /** More kernel parameters, as on its command line. */
   readonly append?: string
+  /** RAM of each VM; default DEFAULT_MEMORY. */
+  readonly memory?: Bytes
   /** Boot every VM instead of restoring a saved one. */
   readonly cold?: boolean
   readonly splats?: 'fail' | 'warn' | 'off'

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Splat } from '../splats/index.js'
 import type { RecordedError, TestResult } from '../testing/lifecycle.js'
-import type { ConversionBench, ConversionBenchRequest } from './conversion-bench.js'
+import type { BenchLimits, BenchName, BenchResults } from './bench.js'
 
 export type { RecordedError, TestResult } from '../testing/lifecycle.js'
 
@@ -29,7 +29,7 @@ export type HostMessage =
   /** What is typed for `gmem shell`, null at its end; the first one starts the prompt. `columns`: null where there is no terminal. */
   | { readonly type: 'shell-input'; readonly data: string | null; readonly columns: number | null }
   | { readonly type: 'probe' }
-  | { readonly type: 'bench-conversion'; readonly request: ConversionBenchRequest }
+  | { readonly type: 'bench'; readonly name: BenchName; readonly limits: BenchLimits }
 
 export type GuestMessage =
   /** The worker is loaded; the VM may be saved now. */
@@ -62,7 +62,7 @@ export type GuestMessage =
   | { readonly type: 'shell-exit' }
   | { readonly type: 'probe'; readonly probe: unknown }
   | { readonly type: 'bench-step'; readonly what: string }
-  | { readonly type: 'bench-result'; readonly result: ConversionBench | null; readonly error: string }
+  | { readonly type: 'bench-result'; readonly result: BenchResults[BenchName] | null; readonly error: string }
 
 /** What one object file of the kernel has counted. */
 export interface ObjectCounters {

@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { interruptedError } from '../errors.js'
+import { buildTestModules } from '../kernels/index.js'
 import { cacheRoot } from '../paths.js'
 import type { Accelerator } from '../qemu/accelerator.js'
 import { chooseAccelerator } from '../qemu/choose-accelerator.js'
@@ -126,8 +127,10 @@ export class SessionSource {
       progress: (text) => this.#emit({ type: 'progress', text }),
     })
     this.#emit({ type: 'accelerator', accel: accelerator.kind, why: accelerator.why })
+    const modules = await buildTestModules(this.options.kernel, { signal: this.#abort.signal, wait: false })
     const initramfs = await guestInitramfs(this.options.kernel, {
       emulated: accelerator.kind === 'tcg',
+      modules,
       ...(this.options.extraFiles && { extraFiles: this.options.extraFiles }),
     })
     const ground = { accelerator, initramfs, saved: null }
@@ -214,8 +217,13 @@ export class SessionSource {
   /** What a saved VM and its copies must have in common. */
   #hardware({
     accelerator,
-  }: Pick<Ground, 'accelerator'>): Pick<MachineOptions, 'accelerator' | 'extraAppend'> {
-    return { accelerator, ...(this.options.append !== undefined && { extraAppend: this.options.append }) }
+  }: Pick<Ground, 'accelerator'>): Pick<MachineOptions, 'accelerator' | 'extraAppend' | 'memory'> {
+    const { append, memory } = this.options
+    return {
+      accelerator,
+      ...(append !== undefined && { extraAppend: append }),
+      ...(memory !== undefined && { memory }),
+    }
   }
 
   #emit(event: PoolEvent): void {

@@ -42,6 +42,8 @@ export interface MachineArguments {
   /** Firmware in place of QEMU's SeaBIOS. */
   readonly firmware?: string
   readonly extraArgs?: readonly string[]
+  /** A PCI card with memory behind its BAR 2 (ivshmem-plain): memory that the guest's kernel has no struct page for. */
+  readonly memoryCard?: boolean
 }
 
 /**
@@ -76,12 +78,21 @@ export function qemuArguments(machine: MachineArguments): string[] {
     ...['-chardev', `socket,id=sysrq,fd=${SYSRQ_FD}`],
     ...['-device', `virtserialport,chardev=sysrq,name=${SYSRQ_PORT_NAME}`],
     ...['-device', 'virtio-rng-pci'],
+    ...(machine.memoryCard ? memoryCard() : []),
     ...(machine.extraArgs ?? []),
     ...(machine.firmware === undefined ? [] : ['-bios', machine.firmware]),
     ...['-kernel', machine.bzImage],
     ...['-initrd', machine.initrd],
     ...['-append', machine.append],
     ...(machine.incoming ? ['-incoming', 'defer'] : []),
+  ]
+}
+
+/** The master's memory is saved with the VM. 4 MiB: two huge pages. */
+function memoryCard(): string[] {
+  return [
+    ...['-object', 'memory-backend-ram,id=card,size=4M'],
+    ...['-device', 'ivshmem-plain,memdev=card,master=on'],
   ]
 }
 

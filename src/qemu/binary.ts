@@ -18,6 +18,8 @@ export interface QemuBinary {
    * not installed.
    */
   readonly firmware: string | null
+  /** It has ivshmem-plain, which some distributions leave out. */
+  readonly hasMemoryCard: boolean
 }
 
 const found = new Map<string, Promise<QemuBinary>>()
@@ -62,9 +64,10 @@ function isExecutable(path: string): boolean {
 }
 
 async function inspect(path: string): Promise<QemuBinary> {
-  const [version, folders] = await Promise.all([
+  const [version, folders, memoryCard] = await Promise.all([
     execa(path, ['--version'], { reject: false }),
     execa(path, ['-L', 'help'], { reject: false }),
+    execa(path, ['-device', 'ivshmem-plain,help'], { reject: false }),
   ])
   if (version.failed) {
     throw new InfrastructureError(
@@ -72,7 +75,12 @@ async function inspect(path: string): Promise<QemuBinary> {
     )
   }
   const images = folders.stdout.split('\n').map((folder) => join(folder.trim(), 'qboot.rom'))
-  return { path, version: parseQemuVersion(version.stdout), firmware: images.find(existsSync) ?? null }
+  return {
+    path,
+    version: parseQemuVersion(version.stdout),
+    firmware: images.find(existsSync) ?? null,
+    hasMemoryCard: !memoryCard.failed,
+  }
 }
 
 /** The version in the first line of `qemu-system-x86_64 --version`. */

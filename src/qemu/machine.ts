@@ -124,6 +124,7 @@ export function machineArguments(options: MachineOptions, qemu: QemuBinary): Mac
     incoming: saved !== undefined,
     ...(ramFile && { ramFile }),
     ...(qemu.firmware !== null && { firmware: qemu.firmware }),
+    memoryCard: qemu.hasMemoryCard,
     ...(options.extraArgs && { extraArgs: options.extraArgs }),
   }
 }

@@ -6,33 +6,27 @@ import {
   conversionWays,
   type MemoryState,
 } from '../pool/conversion-bench.js'
+import {
+  type BenchHead,
+  durationText,
+  headLine,
+  leftLines,
+  type Percentiles,
+  percentilesOf,
+  ratioText,
+  sizeText,
+} from './bench.js'
 import { type Colours, coloursFor, table } from './style.js'
 
-/** Which of the sorted samples stands for how many percent of them: nearest rank. */
-const PERCENTILES = [50, 90, 99] as const
-
 /** A kind of conversion, with what its samples say. Times in ns. */
-export interface ConversionRow extends Omit<ConversionSeries, 'durationsNs'> {
-  readonly samples: number
-  readonly p50Ns: number
-  readonly p90Ns: number
-  readonly p99Ns: number
-  readonly minNs: number
-  readonly maxNs: number
+export interface ConversionRow extends Omit<ConversionSeries, 'durationsNs'>, Percentiles {
   /** How many times as long as one ioctl in place, of the same size, state and direction (medians); null where there is none. */
   readonly againstInPlace: number | null
 }
 
 /** What `gmem bench convert --json` gives. */
-export interface ConversionBenchReport {
-  readonly schema: 1
-  readonly kernel: string
-  readonly accelerator: string
-  readonly release: string
-  readonly processors: number
-  readonly memoryBytes: number
+export interface ConversionBenchReport extends BenchHead {
   readonly rows: readonly ConversionRow[]
-  readonly left: ConversionBench['left']
 }
 
 /** The report of what was measured. */
@@ -53,19 +47,7 @@ export function conversionReport(
 }
 
 function summarize({ durationsNs, ...kind }: ConversionSeries): ConversionRow {
-  const sorted = [...durationsNs].sort((a, b) => a - b)
-  const at = (percent: number) => sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? 0
-  const [p50Ns, p90Ns, p99Ns] = PERCENTILES.map(at) as [number, number, number]
-  return {
-    ...kind,
-    samples: sorted.length,
-    p50Ns,
-    p90Ns,
-    p99Ns,
-    minNs: at(0),
-    maxNs: at(100),
-    againstInPlace: null,
-  }
+  return { ...kind, ...percentilesOf(durationsNs), againstInPlace: null }
 }
 
 const kindOf = ({ state, to, sizeBytes }: Pick<ConversionRow, 'state' | 'to' | 'sizeBytes'>): string =>
@@ -96,7 +78,7 @@ export function conversionLines(
     })),
   )
   return [
-    `${colours.bold(report.kernel)} (${report.release}) on ${report.accelerator}, ${report.processors} processors`,
+    headLine(report, colours),
     ...groups
       .filter(({ rows }) => rows.length > 0)
       .flatMap(({ title, rows }) => ['', ...groupLines(title, rows, colours)]),
@@ -120,29 +102,6 @@ function groupLines(title: string, rows: readonly ConversionRow[], colours: Colo
   ])
   const align = ['right', 'left', 'right', 'right', 'right', 'right', 'right', 'right'] as const
   return [colours.bold(title), ...table([head, ...body], align, '  ')]
-}
-
-function leftLines({ left }: ConversionBenchReport, colours: Colours): string[] {
-  if (left.length === 0) return []
-  return ['', colours.bold('not measured'), ...left.map(({ what, reason }) => `  ${what}: ${reason}`)]
-}
-
-/** `4K`, `16M`, `1G`. */
-export function sizeText(sizeBytes: number): string {
-  const units = ['', 'K', 'M', 'G', 'T']
-  const power = Math.min(units.length - 1, Math.floor(Math.log2(sizeBytes) / 10))
-  return `${sizeBytes / 1024 ** power}${units[power]}`
-}
-
-/** `870 ns`, `12.3 µs`, `4.56 ms`, `1.20 s`. */
-export function durationText(ns: number): string {
-  const [unit = 'ns', scale = 1] =
-    ns >= 1e9 ? ['s', 1e9] : ns >= 1e6 ? ['ms', 1e6] : ns >= 1e3 ? ['µs', 1e3] : ['ns', 1]
-  return `${ratioText(ns / scale)} ${unit}`
-}
-
-function ratioText(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 }
 
 /** How a way is called in reports. */

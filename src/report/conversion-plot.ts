@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { type ConversionWay, conversionWays, memoryStates } from '../pool/conversion-bench.js'
-import {
-  type ConversionBenchReport,
-  type ConversionRow,
-  durationText,
-  sizeText,
-  stateName,
-  wayName,
-} from './conversion-bench.js'
+import { durationText, sizeText } from './bench.js'
+import { type ConversionBenchReport, type ConversionRow, stateName, wayName } from './conversion-bench.js'
 import { escapeMarkup } from './values.js'
 
 const PANEL = { width: 380, height: 240 }

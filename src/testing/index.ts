@@ -3,6 +3,7 @@
 export { afterAll, afterEach, beforeAll, beforeEach, describe } from 'vitest'
 export { bytes, gib, gpa, gpaAdd, hex, kib, mib, PAGE_SIZE, pages } from '../units.js'
 export type { GmemContext } from './context.js'
+export { findFlag, SHARED_FLAGS, writeFlag } from './found-flags.js'
 export { hypercalls } from './hypercalls.js'
 export { type KnownIssue, KnownIssueGoneError, type KnownIssueReport } from './known-issue.js'
 export { setKvmParameter } from './kvm-module.js'
@@ -14,6 +15,7 @@ export {
   type TestResult,
 } from './lifecycle.js'
 export { type ExpectedExit, type ExpectedMemoryFault, expect } from './matchers.js'
+export { loadModule, testModule, unloadModule } from './module.js'
 export {
   cap,
   guestMemfd,

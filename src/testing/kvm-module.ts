@@ -2,13 +2,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
-import { O_RDONLY } from '../abi/index.js'
-import { binding } from '../kvm/index.js'
+import { loadModule, unloadModule } from './module.js'
 import { forgetTarget } from './probe-target.js'
 
-// asm/unistd_64.h
-const SYS_FINIT_MODULE = 313
-const SYS_DELETE_MODULE = 176
 /** The module of a processor's make: the one that is loaded goes first, and comes back last. */
 const MAKES = ['kvm_amd', 'kvm_intel'] as const
 
@@ -28,10 +24,10 @@ export function setKvmParameter(name: string, value: 'Y' | 'N'): void {
   if (make === undefined || kvm === null) return
   const makeFile = moduleFile(folder, make)
   if (makeFile === null) return
-  unload(make)
-  unload('kvm')
-  load(kvm, `${name}=${value}`)
-  load(makeFile, '')
+  unloadModule(make)
+  unloadModule('kvm')
+  loadModule(kvm, `${name}=${value}`)
+  loadModule(makeFile)
   forgetTarget()
 }
 
@@ -41,22 +37,4 @@ function moduleFile(folder: string, module: string): string | null {
     (path) => path === file || path.endsWith(`/${file}`),
   )
   return found === undefined ? null : join(folder, found)
-}
-
-function unload(module: string): void {
-  binding.addon.syscall(SYS_DELETE_MODULE, [cString(module), 0])
-}
-
-function load(path: string, parameters: string): void {
-  const { addon } = binding
-  const fd = addon.open(path, O_RDONLY, 0)
-  try {
-    addon.syscall(SYS_FINIT_MODULE, [fd, cString(parameters), 0])
-  } finally {
-    addon.close(fd)
-  }
-}
-
-function cString(text: string): Uint8Array {
-  return Buffer.from(`${text}\0`)
 }

@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import { O_PATH } from 'gmem/abi'
 import { binding } from 'gmem/kvm'
-import { cases, describe, expect, guestMemfd, not, pages, sharedGuestMemfd, test, vmType } from 'gmem/testing'
+import {
+  cases,
+  describe,
+  expect,
+  guestMemfd,
+  not,
+  pages,
+  sharedGuestMemfd,
+  test,
+  vmType,
+  writeFlag,
+} from 'gmem/testing'
 import { errnoOf } from './support/conversion.js'
 import { ALL, ATTRIBUTES, DATA, REST, WRITING } from './support/file-operations.js'
 import { procPath, sys } from './support/system-calls.js'
-import { writeFlag } from './support/write.js'
 
 const { addon } = binding
 

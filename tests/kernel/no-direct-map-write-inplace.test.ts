@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { bytes, describe, expect, pages, test } from 'gmem/testing'
+import { bytes, describe, expect, pages, test, writeFlag } from 'gmem/testing'
 import { BASE, errnoOf, fillOfPages } from './support/conversion.js'
 import { inPlace, sharingOf } from './support/inplace.js'
 import {
@@ -12,7 +12,7 @@ import {
   pagesLeftOut,
 } from './support/no-direct-map.js'
 import { call, conversion, race } from './support/races.js'
-import { canWrite, distinctPages, writable, writableMemory, writeFlag } from './support/write.js'
+import { canWrite, distinctPages, writable, writableMemory } from './support/write.js'
 
 // What the open features are together, two at a time: facts/guest-memfd-abi.md, sections 1.6 and 2.
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MADV_DONTNEED } from 'gmem/abi'
-import { bytes, describe, expect, pages, test, vmType } from 'gmem/testing'
+import { bytes, describe, expect, pages, SHARED_FLAGS, test, vmType } from 'gmem/testing'
 import { BASE, fillOfPages, soilFreePages } from './support/conversion.js'
-import { SHARED_FLAGS } from './support/found-flags.js'
 import {
   directMapOf,
   directMapSizes,

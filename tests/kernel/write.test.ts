@@ -10,22 +10,15 @@ import {
   inPlaceConversion,
   not,
   pages,
+  SHARED_FLAGS,
   test,
   vmType,
+  writeFlag,
 } from 'gmem/testing'
 import { errnoOf, fillOfPages, soilFreePages } from './support/conversion.js'
-import { SHARED_FLAGS } from './support/found-flags.js'
 import { residence } from './support/inplace.js'
 import { sys } from './support/system-calls.js'
-import {
-  canWrite,
-  distinctPages,
-  iovecs,
-  writable,
-  writableMemory,
-  writeFlag,
-  writev,
-} from './support/write.js'
+import { canWrite, distinctPages, iovecs, writable, writableMemory, writev } from './support/write.js'
 
 // facts/guest-memfd-abi.md, section 2: write() population.
 const needs = canWrite

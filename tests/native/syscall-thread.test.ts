@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest'
+import { COPY_NUMBER } from '../../src/binding/addon.js'
 import { addon, thrownBy } from './support.js'
 
 const READ = 0
@@ -42,6 +43,17 @@ describe('syscallsOnThread()', () => {
     addon.close(writeEnd)
 
     expect(result?.value).toBe(1n)
+  })
+
+  test('copies memory, and says where there is none with EFAULT instead of dying', async () => {
+    const copy = { number: COPY_NUMBER, args: [Uint8Array.of(0, 0), Uint8Array.of(1, 2), 2] }
+    const [copied, refused] = await addon.syscallsOnThread(
+      [copy, { number: COPY_NUMBER, args: [4096, Uint8Array.of(1, 2), 2] }],
+      1,
+    )
+
+    expect(copied).toMatchObject({ value: 2n, errors: { '': 1 } })
+    expect(refused).toMatchObject({ value: -1n, errors: { EFAULT: 1 } })
   })
 
   test('is a misuse with no rounds, with too many, or without calls', () => {

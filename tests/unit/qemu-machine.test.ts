@@ -41,6 +41,11 @@ describe("QEMU's arguments", () => {
     ])
   })
 
+  test('a card with memory is there where QEMU has one, and is saved with the VM', () => {
+    expect(qemuArguments(machine).join(' ')).not.toContain('ivshmem')
+    expect(qemuArguments({ ...machine, memoryCard: true })).toContain('ivshmem-plain,memdev=card,master=on')
+  })
+
   test('a comma in a path is doubled', () => {
     expect(qemuArguments({ ...machine, consoleFile: '/r/a,b' })).toContain(
       'file,id=console,path=/r/a,,b,append=on',

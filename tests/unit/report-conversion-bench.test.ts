@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest'
 import type { ConversionSeries } from '../../src/pool/conversion-bench.js'
-import {
-  conversionLines,
-  conversionReport,
-  durationText,
-  sizeText,
-} from '../../src/report/conversion-bench.js'
+import { durationText, sizeText } from '../../src/report/bench.js'
+import { conversionLines, conversionReport } from '../../src/report/conversion-bench.js'
 import { conversionPlot } from '../../src/report/conversion-plot.js'
 
 const kind = { state: 'populated', to: 'private', sizeBytes: 4096, calls: 1 } as const

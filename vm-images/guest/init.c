@@ -39,6 +39,7 @@
 #define ARGS_MAX 64
 #define ENV_MAX 64
 #define PORTS_MAX 2
+#define COMMAND_LINE_MAX 2048 /* COMMAND_LINE_SIZE of x86 */
 #define PORT_WAIT_MS 10000
 #define SYSRQ_PORT_NAME "gmem.sysrq"
 #define HYGON_EBX 0x6f677948u /* "Hygo": AMD's SVM under another name */
@@ -54,10 +55,8 @@ struct config {
   const char *cpu;
 };
 
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
 /* One write per line, so that the kernel's messages cannot land inside it. */
-static void say(const char *format, ...) {
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...) {
   char line[1024];
   va_list args;
   va_start(args, format);
@@ -70,9 +69,7 @@ static void say(const char *format, ...) {
   (void)written;
 }
 
-static void power_off(void) __attribute__((noreturn));
-
-static void power_off(void) {
+__attribute__((noreturn)) static void power_off(void) {
   tcdrain(STDERR_FILENO);
   sync();
   reboot(RB_POWER_OFF);
@@ -165,15 +162,33 @@ static bool is_amd(void) {
   return ebx == signature_AMD_ebx || ebx == HYGON_EBX;
 }
 
+/* Whether a word of the kernel's command line ("kvm_amd.npt=0") is for a module (kvm-amd.ko). */
+static bool is_for(const char *word, const char *file) {
+  for (; *word && *word != '.'; word++, file++) {
+    if (*word != *file && !(*word == '_' && *file == '-') && !(*word == '-' && *file == '_')) break;
+  }
+  return *word == '.' && *file == '.';
+}
+
+/* The kernel leaves the parameters of loadable modules on its command line to whoever loads them
+ * (Documentation/admin-guide/kernel-parameters.rst). */
 static void load_module(char *value, bool may_fail) {
-  char *parameters = strchr(value, ' ');
-  if (parameters) *parameters++ = '\0';
+  char *own = strchr(value, ' ');
+  if (own) *own++ = '\0';
+  char parameters[COMMAND_LINE_MAX + 256] = "";
+  size_t length = (size_t)snprintf(parameters, 256, "%s", own ? own : "");
+  FILE *command_line = fopen("/proc/cmdline", "re");
+  for (char word[COMMAND_LINE_MAX]; command_line && fscanf(command_line, "%2047s", word) == 1;) {
+    if (!is_for(word, basename(value))) continue;
+    length += (size_t)sprintf(parameters + length, " %s", strchr(word, '.') + 1);
+  }
+  if (command_line) fclose(command_line);
   int fd = open(value, O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     say("module %s: %s", value, strerrorname_np(errno));
     return;
   }
-  if (syscall(SYS_finit_module, fd, parameters ? parameters : "", 0) != 0) {
+  if (syscall(SYS_finit_module, fd, parameters, 0) != 0) {
     bool expected =
         errno == EEXIST ||
         (may_fail && (errno == ENODEV || errno == EOPNOTSUPP || errno == ENOENT || errno == EIO));

@@ -6,7 +6,7 @@
 import { release } from 'node:os'
 import { init, runBaseTests, setupEnvironment } from 'vitest/worker'
 import { probeTarget, setTestObserver, warmUp } from '../../testing/index.js'
-import type { ConversionBenchRequest } from '../conversion-bench.js'
+import type { BenchLimits, BenchName } from '../bench.js'
 import type { HostMessage } from '../protocol.js'
 import { calibrate } from './calibrate.js'
 import { Observer } from './observer.js'
@@ -59,8 +59,8 @@ function receive(message: HostMessage): void {
     case 'probe':
       port.send({ type: 'probe', probe: probeTarget() })
       break
-    case 'bench-conversion':
-      void bench(message.request)
+    case 'bench':
+      void bench(message.name, message.limits)
       break
     case 'shell-input':
       shell.input(message.data, message.columns)
@@ -69,10 +69,13 @@ function receive(message: HostMessage): void {
 }
 
 /** Its code is loaded only here: tests have no use for it. */
-async function bench(request: ConversionBenchRequest): Promise<void> {
+async function bench(name: BenchName, limits: BenchLimits): Promise<void> {
+  const onStep = (what: string): void => port.send({ type: 'bench-step', what })
   try {
-    const { benchConversion } = await import('./conversion-bench.js')
-    const result = await benchConversion(request, (what) => port.send({ type: 'bench-step', what }))
+    const result =
+      name === 'convert'
+        ? await (await import('./bench/conversion.js')).benchConversion(limits, onStep)
+        : await (await import('./bench/population.js')).benchPopulation(limits, onStep)
     port.send({ type: 'bench-result', result, error: '' })
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error)

@@ -2,9 +2,8 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { MADV_POPULATE_READ } from 'gmem/abi'
 import type { Bytes, GuestMemfd, Mapping, Memory, Vm } from 'gmem/kvm'
-import { bytes, type Need, pages, path } from 'gmem/testing'
+import { bytes, findFlag, type Need, pages, path, SHARED_FLAGS } from 'gmem/testing'
 import { BASE, errnoOf } from './conversion.js'
-import { findFlag, SHARED_FLAGS } from './found-flags.js'
 import { ownVm } from './own-vm.js'
 import { pfnOf } from './poison.js'
 

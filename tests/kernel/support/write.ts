@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Bytes, binding, type GuestMemfd, type Mapping, type Memory, type Vm } from 'gmem/kvm'
-import { bytes, type GmemContext, pages } from 'gmem/testing'
-import { BASE, errnoOf } from './conversion.js'
-import { findFlag, SHARED_FLAGS } from './found-flags.js'
+import { bytes, type GmemContext, pages, SHARED_FLAGS, writeFlag } from 'gmem/testing'
+import { BASE } from './conversion.js'
 import { pageBeforeHole } from './system-calls.js'
 
 /** syscall_64.tbl. */
 const SYS_WRITEV = 20
 const IOVEC_BYTES = 16
-
-/** GUEST_MEMFD_FLAG_WRITE: pwrite(2) of a page works. */
-export const writeFlag = findFlag(
-  'write(2) to a guest_memfd',
-  (file) => errnoOf(() => file.pwrite(new Uint8Array(4096), 0n)) === '',
-)
 
 /** What a test of write() needs. */
 export const canWrite = [writeFlag.need]

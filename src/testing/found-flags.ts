@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { GUEST_MEMFD_FLAG_INIT_SHARED, GUEST_MEMFD_FLAG_MMAP } from 'gmem/abi'
-import { type GuestMemfd, Kvm } from 'gmem/kvm'
-import { type Need, need, pages, type TargetInfo } from 'gmem/testing'
+import { GUEST_MEMFD_FLAG_INIT_SHARED, GUEST_MEMFD_FLAG_MMAP } from '../abi/index.js'
+import { type GuestMemfd, KernelError, Kvm } from '../kvm/index.js'
+import { pages } from '../units.js'
+import { type Need, need } from './needs.js'
+import type { TargetInfo } from './target.js'
 
 /** GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED: the flags that releases up to 7.3 have. */
 export const SHARED_FLAGS = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED
@@ -48,3 +50,13 @@ function withFile(bit: bigint, shows: (file: GuestMemfd) => boolean): boolean {
   using vm = kvm.createVm()
   return shows(vm.createGuestMemfd({ size: pages(1), flags: SHARED_FLAGS | bit }))
 }
+
+/** GUEST_MEMFD_FLAG_WRITE: pwrite(2) of a page works. */
+export const writeFlag = findFlag('write(2) to a guest_memfd', (file) => {
+  try {
+    return file.pwrite(new Uint8Array(4096), 0n) === 4096
+  } catch (error) {
+    if (error instanceof KernelError) return false
+    throw error
+  }
+})

@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
   KVM_MEMORY_ATTRIBUTE_PRIVATE,
-  KVM_PRE_FAULT_MEMORY,
   KVM_SET_MEMORY_ATTRIBUTES,
   KVM_SET_MEMORY_ATTRIBUTES2,
   kvm_memory_attributes,
   kvm_memory_attributes2,
-  kvm_pre_fault_memory,
   MADV_POPULATE_WRITE,
   SYS,
-} from '../../abi/index.js'
+} from '../../../abi/index.js'
 import {
-  binding,
   Mapping,
   type Memory,
   type NativeCall,
   type Sharing,
   type Vcpu,
   type Vm,
-} from '../../kvm/index.js'
-import { bytes, PAGE_SIZE, pages } from '../../units.js'
-import type { ConversionWay, MemoryState } from '../conversion-bench.js'
+} from '../../../kvm/index.js'
+import { bytes, PAGE_SIZE, pages } from '../../../units.js'
+import type { ConversionWay, MemoryState } from '../../conversion-bench.js'
+import { GuestFaults } from './guest-faults.js'
 
 const ATTRIBUTES2_BYTES = 128n
 
@@ -102,33 +100,4 @@ function inPlace(
 
 function attributesOf(to: Sharing): bigint {
   return to === 'private' ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0n
-}
-
-/** KVM_PRE_FAULT_MEMORY, which counts its struct down: each time it is read anew from a file first. */
-class GuestFaults {
-  readonly #fd: number
-  readonly #argument: Mapping
-  readonly #vcpu: Vcpu
-  readonly #length: number
-
-  constructor(vcpu: Vcpu, memory: Memory) {
-    const template = kvm_pre_fault_memory.encode({ gpa: memory.gpa, size: memory.size })
-    this.#vcpu = vcpu
-    this.#length = template.length
-    this.#argument = Mapping.anonymous(pages(1))
-    this.#fd = binding.addon.memfdCreate('pre-fault', 0)
-    binding.addon.syscall(SYS.pwrite64, [this.#fd, template, template.length, 0])
-  }
-
-  calls(): NativeCall[] {
-    return [
-      { number: SYS.pread64, args: [this.#fd, this.#argument.hva, this.#length, 0] },
-      { number: SYS.ioctl, args: [this.#vcpu.fd, KVM_PRE_FAULT_MEMORY, this.#argument.hva] },
-    ]
-  }
-
-  close(): void {
-    this.#argument.close()
-    binding.addon.close(this.#fd)
-  }
 }
