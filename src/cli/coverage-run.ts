@@ -82,6 +82,9 @@ export async function runCoverage(request: CoverageRequest, context: CliContext)
   ])
   if (request.json) process.stdout.write(`${JSON.stringify(shares, null, 2)}\n`)
   else process.stdout.write(`\n${summaryLines(reports).join('\n')}\n\n${join(out, 'index.html')}\n`)
+  const refuted = reports.flatMap((report) => report.refuted)
+  if (refuted.length > 0)
+    process.stderr.write(`\n${TEST_FOLDER}/unreachable.txt is wrong:\n  ${refuted.join('\n  ')}\n`)
   return exitCode
 }
 

@@ -41,7 +41,7 @@ Examples:
   gmem coverage --selftests              the same figures for the kernel's own selftests
 
 What no software VM can reach is listed in tests/kernel/unreachable.txt, with the reason, and is counted apart.
-Counters are set to 0 before each test: what only loading the module runs is not counted.`,
+Counters are set to 0 before each test: what loading and unloading KVM runs counts for tests that do so (kvm-module.slow.test.ts).`,
     )
     .action(async (filters: string[], flags: CoverageFlags) => {
       const request = coverageRequest(filters, flags)

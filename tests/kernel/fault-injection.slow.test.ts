@@ -10,7 +10,7 @@ import {
   kvm_userspace_memory_region2,
 } from 'gmem/abi'
 import { binding, type GuestMemfd, type Kvm, type Memory, type NativeCall, type Vm } from 'gmem/kvm'
-import { describe, expect, guestMemfd, mib, pages, test, thp } from 'gmem/testing'
+import { bytes, describe, expect, gpaAdd, guestMemfd, mib, pages, test, thp } from 'gmem/testing'
 import { BASE, convertibleMemory, errnoOf, privateMemory } from './support/conversion.js'
 import {
   FaultInjection,
@@ -29,6 +29,7 @@ const SLOT = 7
 const COUNT = 200
 const OFFSET = pages(3)
 const RANGE = { gpa: BASE, size: pages(COUNT) }
+const ELSEWHERE = gpaAdd(BASE, mib(16))
 
 function setAttributes(vm: Vm, memory: Memory, attributes: bigint): NativeCall {
   const argument = kvm_memory_attributes.encode({ address: memory.gpa, size: memory.size, attributes })
@@ -47,12 +48,24 @@ function bind(vm: Vm, file: GuestMemfd): NativeCall {
   return call('ioctl', vm.fd, KVM_SET_USER_MEMORY_REGION2, argument)
 }
 
+/** Whether a page of the range that is bound, or would be, can be bound by itself. */
+function isFree(vm: Vm, file: GuestMemfd, page: number): boolean {
+  const range = { gpa: ELSEWHERE, size: pages(1), guestMemfd: file }
+  const code = errnoOf(() => {
+    vm.setMemslot({ ...range, slot: SLOT + 1, guestMemfdOffset: bytes(OFFSET + pages(page)) })
+    vm.deleteMemslot(SLOT + 1)
+  })
+  return code === ''
+}
+
 /** Binds a new file each time: what an older one has allocated for its bindings is not allocated again. */
 function bindingAnew(vm: Vm): Scene {
   return async (inject) => {
     using file = vm.createGuestMemfd({ size: pages(3 + COUNT) })
     const { code } = await inject(bind(vm, file))
 
+    const free = [0, COUNT - 1].map((page) => isFree(vm, file, page))
+    expect(free).toEqual([code !== '', code !== ''])
     expect(errnoOf(() => vm.deleteMemslot(SLOT))).toBe(code === '' ? '' : 'EINVAL')
     // Nothing is in the way: neither a memslot of the id nor a binding of the file's range.
     vm.setMemslot({ ...RANGE, slot: SLOT, guestMemfd: file, guestMemfdOffset: OFFSET })

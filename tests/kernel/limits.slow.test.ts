@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync, writeFileSync } from 'node:fs'
-import { describe, expect, gpaAdd, guestMemfd, pages, test } from 'gmem/testing'
+import { scaledMs } from 'gmem/kvm'
+import { cap, describe, expect, gpaAdd, guestMemfd, need, pages, test } from 'gmem/testing'
 import { BASE, privateMemory } from './support/conversion.js'
 import { startChild } from './support/conversion-child.js'
 import { ownVm } from './support/own-vm.js'
 
 const FILE_MAX = '/proc/sys/fs/file-max'
-/** Of the 32764 that KVM_CAP_NR_MEMSLOTS allows: all of them take minutes on an emulated processor. */
+const notEmulated = need('a processor that is not emulated', () =>
+  scaledMs(1) > 1 ? 'so many memslots take it minutes' : null,
+)
+/** Of the 32764 that KVM_CAP_NR_MEMSLOTS allows. */
 const MEMSLOTS = 1000
 /** Nobody. */
 const UID = 65534
@@ -50,6 +54,18 @@ describe('limits', () => {
     file.punchHole()
 
     for (const slot of some) expect(await vcpu.read64(gpaOf(slot))).toBe(0n)
+  })
+
+  test('every memslot that KVM_CAP_NR_MEMSLOTS offers can be added, and no other', {
+    needs: [cap('NR_MEMSLOTS'), notEmulated],
+  }, ({ kvm }) => {
+    using vm = kvm.createVm()
+    const count = vm.capability('NR_MEMSLOTS')
+    const add = (slot: number) => vm.setMemslot({ slot, gpa: gpaAdd(BASE, pages(slot)), size: pages(1) })
+
+    for (let slot = 0; slot < count; slot += 1) add(slot)
+
+    expect(() => add(count)).toFailWith('EINVAL')
   })
 
   test('KVM_CREATE_GUEST_MEMFD fails with ENFILE where the system has all the open files that it may have', {

@@ -97,6 +97,35 @@ describe('a report on some functions', () => {
     expect(report.lines.find(({ number }) => number === 3)?.unreachable).toBe('none is negative')
   })
 
+  test('counts ways out that cannot be taken apart, and the line itself not', async () => {
+    const unreachable = parseUnreachable(
+      'counted.c sign: if (value < 0)\n  branches: 1\n  reason: none is negative\n',
+    )
+
+    const report = reportSubject(SUBJECT, await coverageOf('one'), PROGRAM, unreachable)
+
+    expect(report.line).toEqual({ reached: 3, total: 6 })
+    expect(report.branch).toEqual({ reached: 1, total: 1 })
+    expect(report.apart).toEqual({ lines: 0, branches: 1 })
+    expect(report.refuted).toEqual([])
+    expect(coverageHtml('', [report])).toMatch(/<details class=hit><summary> +2 .*none is negative/)
+  })
+
+  test('counts what was reached in spite of the list, and says so', async () => {
+    const unreachable = parseUnreachable(
+      'counted.c sign: return value\n  reason: x\ncounted.c sign: if (value < 0)\n  branches: 2\n  reason: x\n',
+    )
+
+    const report = reportSubject(SUBJECT, await coverageOf('one'), PROGRAM, unreachable)
+
+    expect(report.line).toEqual({ reached: 3, total: 6 })
+    expect(report.branch).toEqual({ reached: 1, total: 1 })
+    expect(report.refuted).toEqual([
+      'counted.c:2 (sign): has 1 ways out that were never taken, not 2',
+      'counted.c:4 (sign): was reached, first by one',
+    ])
+  })
+
   test('is a page with every line, its count and its tests', async () => {
     const page = coverageHtml('a <title>', [reportSubject(SUBJECT, await coverageOf('a test'), PROGRAM, [])])
 
@@ -130,6 +159,8 @@ describe('the list of what cannot be reached', () => {
     ['a reason without an entry', '  reason: x\n', 'line 1'],
     ['an entry without a reason', 'a.c f\nb.c g\n', 'line 2'],
     ['an entry at the end without a reason', 'a.c f\n', 'no reason'],
+    ['ways out of a whole function', 'a.c f\n  branches: 1\n', 'line 2'],
+    ['no ways out', 'a.c f: x\n  branches: 0\n', 'line 2'],
   ])('refuses %s', (_what, text, message) => {
     expect(() => parseUnreachable(text)).toThrow(message)
   })

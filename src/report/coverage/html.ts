@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { escapeMarkup } from '../values.js'
+import type { LineCoverage } from './model.js'
 import type { Share, SubjectLine, SubjectReport } from './summary.js'
 
 /** A line that more tests reach than this names the first of them only. */
@@ -41,7 +42,7 @@ function source(lines: readonly SubjectLine[]): string {
     .join('')
 }
 
-function sourceLine({ number, text, coverage, unreachable }: SubjectLine): string {
+function sourceLine({ number, text, coverage, unreachable, apart }: SubjectLine): string {
   const head = `${String(number).padStart(5)} `
   const code = escapeMarkup(text)
   if (coverage === null) return `<span class=none>${head}${' '.repeat(9)}${code}</span>\n`
@@ -51,13 +52,14 @@ function sourceLine({ number, text, coverage, unreachable }: SubjectLine): strin
       ? ''
       : ` [${coverage.branches.map((taken) => (taken > 0 ? '+' : '-')).join('')}]`
   const why = unreachable === null ? '' : `   ← ${escapeMarkup(unreachable)}`
-  const kind = unreachable !== null ? 'apart' : classOf(coverage.count, coverage.branches)
+  const kind = apart === 'line' ? 'apart' : classOf(coverage, apart.branches)
   return `<details class=${kind}><summary>${head}${count} ${code}${branches}${why}</summary>${testList(coverage.tests)}</details>`
 }
 
-function classOf(count: number, branches: readonly number[]): string {
+/** `apart`: so many of its ways out cannot be taken. */
+function classOf({ count, branches }: LineCoverage, apart: number): string {
   if (count === 0) return 'miss'
-  return branches.includes(0) ? 'part' : 'hit'
+  return branches.filter((taken) => taken === 0).length > apart ? 'part' : 'hit'
 }
 
 function testList(tests: ReadonlySet<string>): string {

@@ -38,6 +38,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
 /** No call here has as many places to fail as this. */
 const PLACES_MAX = 500
 const LEFT_BYTES = 16
+/** More than any call has. */
+const NEVER = 1_000_000
 
 /** sizeof(struct xa_node) on x86-64: an allocation of an xarray. */
 export const XA_NODE_BYTES = 576
@@ -93,6 +95,17 @@ export class FaultInjection {
     return untilSpared(scene, (nth, what) => this.#failOne(nth, what))
   }
 
+  /** The same for the last places of a call that has too many: `count` of them, as it is counted when nothing fails. */
+  async lastPlaces(count: number, scene: Scene): Promise<Injected[]> {
+    await scene((what) => this.#failOne(NEVER, what))
+    const left = new TextDecoder().decode(this.#left.read(bytes(0), LEFT_BYTES))
+    return untilSpared(
+      scene,
+      (nth, what) => this.#failOne(nth, what),
+      NEVER - Number.parseInt(left, 10) - count,
+    )
+  }
+
   /**
    * The same where the kernel tries a failed allocation again: of the call's slab objects the first `bytesEach`, the first two times
    * `bytesEach`, … are given to it, and all others are not.
@@ -126,13 +139,14 @@ export class FaultInjection {
   }
 }
 
-/** Repeats a scene, counting from 1, until nothing fails in its call any more. */
+/** Repeats a scene, counting up, until nothing fails in its call any more. */
 async function untilSpared(
   scene: Scene,
   fail: (nth: number, what: NativeCall) => Promise<Injected>,
+  first = 1,
 ): Promise<Injected[]> {
   const seen: Injected[] = []
-  for (let nth = 1; nth <= PLACES_MAX; nth += 1) {
+  for (let nth = first; nth < first + PLACES_MAX; nth += 1) {
     await scene(async (what) => {
       const injected = await fail(nth, what)
       seen.push(injected)
@@ -140,7 +154,7 @@ async function untilSpared(
     })
     if (seen.at(-1)?.place === 'nowhere') return seen
   }
-  throw new Error(`the call still fails at its place ${PLACES_MAX}`)
+  throw new Error(`the call still fails at place ${first + PLACES_MAX - 1}`)
 }
 
 /** Makes a call on a thread of its own, for which a file of /proc/thread-self is set before it, read and set to 0 after it. */
