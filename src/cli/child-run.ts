@@ -68,7 +68,8 @@ export async function runGmem(
   }
 }
 
-function readResult(folder: string): RunResult | null {
+/** What a run left in its folder; null where that is nothing yet. */
+export function readResult(folder: string): RunResult | null {
   try {
     return JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8')) as RunResult
   } catch {

@@ -16,8 +16,9 @@ import { groupBy } from '../report/values.js'
 import type { Target } from './targets.js'
 
 /** What one VM may take of the host's memory, with QEMU's own share, in bytes. */
-const VM_BYTES = 1.5 * 2 ** 30
-const WORKERS_MAX = 8
+export const VM_BYTES = 1.5 * 2 ** 30
+/** Test files that run at once, at most, where the machine would carry more. */
+export const WORKERS_MAX = 8
 
 type ViteOptions = NonNullable<Parameters<typeof createVitest>[2]>
 

@@ -35,6 +35,16 @@ const subcommands: readonly Subcommand[] = [
     load: () => import('./series.js'),
   },
   {
+    name: 'matrix',
+    summary: 'run kernels, flavours, parameters and accelerators, and make one page of it',
+    load: () => import('./matrix.js'),
+  },
+  {
+    name: 'watch',
+    summary: 'save a file of the kernel tree or a test, and get a verdict',
+    load: () => import('./watch.js'),
+  },
+  {
     name: 'bisect',
     summary: 'find the commit, or the patch of a series, that broke a test',
     load: () => import('./bisect.js'),
@@ -56,7 +66,7 @@ const subcommands: readonly Subcommand[] = [
   },
   {
     name: 'bench',
-    summary: 'measure conversions: latency by size, direction and state',
+    summary: 'measure conversions, and how memory is populated',
     load: () => import('./bench.js'),
   },
   {
@@ -129,6 +139,11 @@ function createContext(): CliContext {
     if (controller.signal.aborted) process.exit(ExitCode.interrupted)
     controller.abort(interruptedError())
   }
+  // Whoever reads the output has seen enough (`gmem test | head`): as if interrupted.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    controller.abort(interruptedError())
+  })
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   return { signal: controller.signal, progress: createProgress(process.stderr) }

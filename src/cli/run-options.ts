@@ -13,6 +13,7 @@ export interface RunFlags {
   readonly all?: boolean
   readonly accel?: string
   readonly cold?: boolean
+  readonly append?: string
   readonly seed?: string
   readonly retries?: string
   readonly timeout?: string
@@ -30,6 +31,7 @@ export function addRunOptions(command: Command): Command {
     .option('--all', 'slow families too')
     .addOption(new Option('--accel <how>', 'how VMs run').choices(['auto', 'kvm', 'tcg']))
     .option('--cold', 'boot every VM instead of restoring a saved one')
+    .option('--append <parameters>', 'more kernel parameters: kvm_amd.npt=0')
     .option('--seed <n>', 'the random choices; all runs have the same')
     .option('--retries <n>', 'how often a test that killed its kernel is tried again')
     .option('--timeout <s>', 'limit of each run, in seconds')
@@ -45,6 +47,7 @@ export function runArguments(filters: readonly string[], flags: RunFlags): strin
   const values = {
     name: flags.name,
     accel: flags.accel,
+    append: flags.append,
     seed,
     retries: flags.retries,
     timeout: flags.timeout,

@@ -45,5 +45,10 @@ export function exitCodeOf(run: Omit<RunResult, 'exitCode'>, failOnSkip = false)
   if (run.skipped > 0 && (failOnSkip || run.passed + run.failed === 0)) codes.add(ExitCode.allSkipped)
   // Only a name that no test has leads here: an empty file is an error of its own.
   if (run.passed + run.failed + run.skipped + run.errors.length === 0) codes.add(ExitCode.usage)
+  return worstOf(codes)
+}
+
+/** The most serious of several exit codes. */
+export function worstOf(codes: ReadonlySet<ExitCode>): ExitCode {
   return PRECEDENCE.find((code) => codes.has(code)) ?? ExitCode.ok
 }

@@ -26,11 +26,30 @@ function gmem(args: readonly string[], env: Record<string, string> = {}) {
 }
 
 describe('gmem', () => {
+  test('does not crash where nobody reads its output to the end', async () => {
+    const { exitCode, stderr } = await execa({ shell: '/bin/bash', reject: false, env: { NO_COLOR: '1' } })`
+      set -o pipefail; ${process.execPath} ${main} --help | true`
+
+    expect(stderr).not.toContain('EPIPE')
+    // The pipe takes the output, or the reader is gone before.
+    expect([0, 130]).toContain(exitCode)
+  })
+
   test('--help names every command and the exit codes, and exits with 0', async () => {
     const { exitCode, stdout } = await gmem(['--help'])
 
     expect(exitCode).toBe(0)
-    for (const command of ['test', 'compare', 'series', 'bisect', 'probe', 'shell', 'kernel', 'doctor'])
+    for (const command of [
+      'test',
+      'compare',
+      'series',
+      'matrix',
+      'bisect',
+      'probe',
+      'shell',
+      'kernel',
+      'doctor',
+    ])
       expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'))
     expect(stdout).toContain('125 did not apply or build')
   })
@@ -39,6 +58,7 @@ describe('gmem', () => {
     'test',
     'compare',
     'series',
+    'matrix',
     'bisect',
     'bisect-step',
     'probe',

@@ -26,6 +26,8 @@ export interface GmemRun {
 export interface StartedGmem {
   readonly pid: number
   readonly ended: Promise<GmemRun>
+  /** What it has printed on its standard output so far. */
+  printed(): string
   kill(signal: NodeJS.Signals): void
 }
 
@@ -83,7 +85,16 @@ export class Sandbox {
       const lastLine = stdout.trimEnd().split('\n').at(-1) ?? ''
       return { exitCode, stdout, stderr, lastLine, durationMs: performance.now() - startedMs }
     })
-    const started = { pid: child.pid, ended, kill: (signal: NodeJS.Signals) => void child.kill(signal) }
+    let output = ''
+    child.stdout.on('data', (data: Buffer) => {
+      output += data.toString()
+    })
+    const started = {
+      pid: child.pid,
+      ended,
+      printed: () => output,
+      kill: (signal: NodeJS.Signals) => void child.kill(signal),
+    }
     this.#running.add(started)
     void ended.then(() => this.#running.delete(started))
     return started

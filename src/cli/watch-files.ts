@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, type FSWatcher, watch } from 'node:fs'
+import { join, relative } from 'node:path'
+
+/** Where what the contract tests comes from, in a kernel tree. */
+const TREE_FOLDERS = ['virt/kvm', 'arch/x86/kvm', 'arch/x86/include', 'include', 'mm'] as const
+const SOURCE = /\.(c|h|S)$|(^|\/)(Makefile|Kconfig)$/
+const TEST = /\.ts$/
+/** An editor writes a file several times, or several files at once. */
+const QUIET_MS = 200
+
+/** What is watched: a folder, and which of its files. */
+interface Watched {
+  readonly folder: string
+  readonly pattern: RegExp
+}
+
+/** The folders to watch of a kernel tree, and of the tests. */
+export function watchedFolders(tree: string, tests: string): Watched[] {
+  return [
+    ...TREE_FOLDERS.map((folder) => ({ folder: join(tree, folder), pattern: SOURCE })),
+    { folder: tests, pattern: TEST },
+  ].filter(({ folder }) => existsSync(folder))
+}
+
+/** Says which files were saved: those of a burst together, by their paths from `root` on. */
+export class SavedFiles {
+  readonly #watchers: FSWatcher[]
+  readonly #saved = new Set<string>()
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(
+    folders: readonly Watched[],
+    readonly root: string,
+    readonly onSaved: (files: readonly string[]) => void,
+  ) {
+    this.#watchers = folders.map(({ folder, pattern }) =>
+      watch(folder, { recursive: true }, (_, name) => {
+        if (name !== null && pattern.test(name)) this.#note(join(folder, name))
+      }),
+    )
+  }
+
+  close(): void {
+    for (const watcher of this.#watchers) watcher.close()
+    if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  #note(file: string): void {
+    const path = relative(this.root, file)
+    this.#saved.add(path.startsWith('..') ? file : path)
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      const files = [...this.#saved].sort()
+      this.#saved.clear()
+      this.onSaved(files)
+    }, QUIET_MS)
+  }
+}
