@@ -38,9 +38,15 @@ init({
   setup: setupEnvironment,
 })
 setTestObserver(observer)
-await preload()
+await preload().catch(giveUp)
 const calibrationMs = calibrate()
 port.send({ type: 'hello' })
+
+/** Ends at once. In an orderly exit libuv would join the thread that reads the port, and so never end. */
+function giveUp(error: unknown): void {
+  console.error(error)
+  process.kill(process.pid, 'SIGKILL')
+}
 
 function receive(message: HostMessage): void {
   switch (message.type) {
