@@ -28,8 +28,9 @@ struct Call {
 
   RawSyscall syscall;
   long value = 0;
-  // How often each errno came; 0 is success.
-  std::map<int, uint32_t> errors;
+  // Of each round, with room for all: nothing is allocated between calls, where a page fault of
+  // ours would be the one that fault injection fails. 0 is success.
+  std::vector<int> errors;
   std::vector<uint64_t> durations_ns;
 };
 
@@ -50,13 +51,15 @@ void Issue(Call* call) {
   const SyscallResult result = call->syscall.Issue();
   const auto duration = Clock::now() - start;
   call->value = result.value;
-  call->errors[result.error]++;
+  call->errors.push_back(result.error);
   call->durations_ns.push_back(static_cast<uint64_t>(std::chrono::nanoseconds(duration).count()));
 }
 
 Napi::Object Describe(Napi::Env env, const Call& call) {
+  std::map<int, uint32_t> counts;
+  for (const int error : call.errors) counts[error]++;
   Napi::Object errors = Napi::Object::New(env);
-  for (const auto& [error, count] : call.errors)
+  for (const auto& [error, count] : counts)
     errors[error == 0 ? "" : ErrnoName(error)] = Napi::Number::New(env, count);
   Napi::Object result = Napi::Object::New(env);
   result["value"] = Napi::BigInt::New(env, int64_t{call.value});
@@ -116,7 +119,11 @@ Napi::Value SyscallsOnThread(const Arguments& arguments) {
     if (!number.IsNumber()) arguments.ThrowTypeError("number must be a number");
     const Napi::Value args = call.As<Napi::Object>().Get("args");
     work->calls.emplace_back(RawSyscall(arguments, number.As<Napi::Number>().Uint32Value(), args));
-    work->calls.back().durations_ns.reserve(rounds);
+    // Written to once, not reserved only: memory that is touched for the first time faults.
+    work->calls.back().errors.assign(rounds, 0);
+    work->calls.back().errors.clear();
+    work->calls.back().durations_ns.assign(rounds, 0);
+    work->calls.back().durations_ns.clear();
   }
   const auto nothing = Napi::Function::New(arguments.env(), [](const Napi::CallbackInfo&) {});
   work->completion =

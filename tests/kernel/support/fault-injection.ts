@@ -157,6 +157,18 @@ async function untilSpared(
   throw new Error(`the call still fails at place ${first + PLACES_MAX - 1}`)
 }
 
+/** More results than a thread below keeps, of which the process's other threads may take some. */
+const SPARE_RESULTS = 64
+
+/**
+ * Leaves free memory for what the next thread keeps of its calls. That is allocated between two of them: where the heap has to grow for it
+ * the thread's own page fault would be what fails, or count as a place of the call. A thread takes over the heap (malloc's arena) of the
+ * one that ended last, and uses what is free there before it grows.
+ */
+async function leaveFreeMemory(): Promise<void> {
+  await binding.addon.syscallsOnThread(Array(SPARE_RESULTS).fill(call('close', -1)), 1)
+}
+
 /** Makes a call on a thread of its own, for which a file of /proc/thread-self is set before it, read and set to 0 after it. */
 async function onThreadWith(
   name: 'fail-nth' | 'make-it-fail',
@@ -165,6 +177,7 @@ async function onThreadWith(
 ): Promise<{ readonly code: string; readonly value: bigint }> {
   const path = encode(`/proc/thread-self/${name}\0`)
   const value = encode(setting.value)
+  await leaveFreeMemory()
   // The lowest fd that is free: once the thread has closed it, its open(2) gives it.
   const fd = sysNumber('open', path, O_RDWR)
   const [, opened, set, made] = await binding.addon.syscallsOnThread(
@@ -199,6 +212,14 @@ function write(knob: string, value: string): void {
 /** What is seen of calls, each once: `failslab ENOMEM`. */
 export function outcomes(seen: readonly Injected[]): Set<string> {
   return new Set(seen.map(({ place, code }) => `${place} ${code}`.trim()))
+}
+
+/**
+ * Those but of pages. Objects need one when their slabs happen to be full, and a smaller one does where that is not to be had
+ * (allocate_slab(), 7.3.4): whether a call that allocates objects has such a place is not its own doing.
+ */
+export function butPages(seen: readonly Injected[]): Injected[] {
+  return seen.filter(({ place }) => place !== 'fail_page_alloc')
 }
 
 /** Those of which a failure is no ENOMEM for an allocation and no EFAULT for a copy: none, of a kernel that is right. */

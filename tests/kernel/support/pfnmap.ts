@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { MAP_SHARED, O_RDWR, PROT_READ, PROT_WRITE } from 'gmem/abi'
-import { type Bytes, binding, Mapping, type Memory, type Vm } from 'gmem/kvm'
+import { MAP_SHARED, O_RDWR, PROT_READ, PROT_WRITE, SYS } from 'gmem/abi'
+import { type Bytes, binding, Mapping, type Memory, type NativeCall, type Vm } from 'gmem/kvm'
 import { type GmemContext, type Need, pages, testModule } from 'gmem/testing'
 import { BASE } from './conversion.js'
 
@@ -113,6 +113,17 @@ export class Pfnmap {
     this.#range(REPLACE, first, count, stale)
   }
 
+  /**
+   * Takes all pages out of all page tables so many times and then maps the spares in their place, without a pause between: who uses the pages
+   * is in a page fault at each. On a thread of its own; what the pages hold is as for replace().
+   */
+  async replaceAfterZaps(stale: bigint, zaps: number): Promise<void> {
+    const [zap, replace] = [this.#allPages(ZAP, 0n), this.#allPages(REPLACE, stale)]
+    const made = await addon.syscallsOnThread([...Array<NativeCall>(zaps).fill(zap), replace], 1)
+    const failed = made.flatMap(({ errors }) => Object.keys(errors)).filter((code) => code !== '')
+    if (failed.length > 0) throw new Error(`pages cannot be replaced: ${failed}`)
+  }
+
   /** Pages are mapped read-only from now on, also for who asks to write. */
   protect(first = 0, count = this.pageCount - first): void {
     this.#range(PROTECT, first, count, 1n)
@@ -161,11 +172,12 @@ export class Pfnmap {
   }
 
   #range(call: Call, first: number, count: number, value: bigint): void {
-    const range = struct(call)
-    range.setUint32(0, first, true)
-    range.setUint32(4, count, true)
-    range.setBigUint64(8, value, true)
-    this.#call(call, range)
+    this.#call(call, rangeOf(call, first, count, value))
+  }
+
+  #allPages(call: Call, value: bigint): NativeCall {
+    const { buffer } = rangeOf(call, 0, this.pageCount, value)
+    return { number: SYS.ioctl, args: [this.fd, call[0], new Uint8Array(buffer)] }
   }
 
   #call([request]: Call, argument: DataView): DataView {
@@ -189,6 +201,14 @@ type Call = readonly [request: number, size: number]
 
 function struct([, size]: Call): DataView<ArrayBuffer> {
   return new DataView(new ArrayBuffer(size))
+}
+
+function rangeOf(call: Call, first: number, count: number, value: bigint): DataView<ArrayBuffer> {
+  const range = struct(call)
+  range.setUint32(0, first, true)
+  range.setUint32(4, count, true)
+  range.setBigUint64(8, value, true)
+  return range
 }
 
 function wordOf(page: number, which: Which, offset: Bytes): DataView<ArrayBuffer> {
