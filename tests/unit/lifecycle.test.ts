@@ -164,7 +164,7 @@ describe('a recorded result', () => {
 })
 
 describe('a test with an unmet need', () => {
-  it('is skipped, with the reason for every reporter, before any hook', async () => {
+  it('is skipped, with the reason, before any hook and without a word to the host', async () => {
     const vitest = testContext()
     const seen = observe()
     const needs = [{ name: 'luck', unmet: () => 'none left' }]
@@ -172,7 +172,7 @@ describe('a test with an unmet need', () => {
     await expect(run(() => {}, { needs }, vitest)).rejects.toMatchObject({ note: 'needs luck: none left' })
 
     expect(vitest.meta.skipReason).toBe('needs luck: none left')
-    expect(vitest.annotations).toEqual(['skip-reason: needs luck: none left'])
+    expect(vitest.annotations).toEqual([])
     expect(seen).toEqual([])
   })
 })
