@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync, writeFileSync } from 'node:fs'
-import { readKept, writeKept } from './kept-files.js'
-import { emptyPageBatches } from './page-batches.js'
+import { openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs'
 
 /** Slab caches of KVM whose objects belong to a VM, a vCPU or a guest_memfd; a kernel that lacks one has no such number. */
 const CACHES = ['kvm_vcpu', 'kvm_mmu_page_header', 'kvm_gmem_inode_cache', 'kvm_async_pf'] as const
@@ -21,6 +19,12 @@ const OWNERS = [
 ] as const
 
 const COUNTS = 3
+/** For fs/drop_caches.c: no line in the log each time. And: empty the batches, then drop clean pages. */
+const QUIET = Buffer.from('4')
+const EMPTY_BATCHES = Buffer.from('1')
+const FOLD = Buffer.from('1')
+const TEXT = Buffer.alloc(16 * 1024)
+const files = new Map<string, number | null>()
 
 /** What the kernel holds, counted exactly: every CPU is interrupted for it, which is why nobody asks after each test. */
 export interface DeepCensus {
@@ -101,7 +105,6 @@ function keepsFreedObjects(): boolean {
  * so these are flushed first.
  */
 function slabObjects(cache: string): number {
-  // Opened each time: the cache and its files go with the kvm module.
   try {
     writeFileSync(`/sys/kernel/slab/${cache}/shrink`, '1')
     return Number.parseInt(readFileSync(`/sys/kernel/slab/${cache}/objects`, 'latin1'), 10)
@@ -115,9 +118,10 @@ function slabObjects(cache: string): number {
  * owner, but lies in a CPU's batch and not on its list yet. So the highest of a few counts of orphans is the true one.
  */
 function settledMemory(): Record<string, number> {
+  writeTo('/proc/sys/vm/drop_caches', QUIET)
   const counts = Array.from({ length: COUNTS }, () => {
-    emptyPageBatches()
-    writeKept('/proc/sys/vm/stat_refresh', '1')
+    writeTo('/proc/sys/vm/drop_caches', EMPTY_BATCHES)
+    writeTo('/proc/sys/vm/stat_refresh', FOLD)
     return readMeminfo()
   })
   return counts.reduce((best, count) => (orphanKib(count) > orphanKib(best) ? count : best))
@@ -127,14 +131,35 @@ function orphanKib(memory: Readonly<Record<string, number>>): number {
   return sumOf(memory, LRU_LISTS) - sumOf(memory, LRU_OWNERS)
 }
 
+function writeTo(path: string, value: Buffer): void {
+  const file = fileAt(path, 'w')
+  // A kernel without it counts a little less exactly.
+  if (file !== null) writeSync(file, value, 0, value.length, 0)
+}
+
 function readMeminfo(): Record<string, number> {
-  const text = readKept('/proc/meminfo')
+  const file = fileAt('/proc/meminfo', 'r')
+  const length = file === null ? 0 : readSync(file, TEXT, 0, TEXT.length, 0)
+  const text = TEXT.toString('latin1', 0, length)
   return Object.fromEntries([...text.matchAll(/^(\w+):\s+(\d+)/gm)].map(([, key, kib]) => [key, Number(kib)]))
+}
+
+function fileAt(path: string, flags: 'r' | 'w'): number | null {
+  const known = files.get(path)
+  if (known !== undefined) return known
+  let file: number | null = null
+  try {
+    file = openSync(path, flags)
+  } catch {
+    // Not every kernel has it.
+  }
+  files.set(path, file)
+  return file
 }
 
 /** Free pages that a CPU keeps for itself: MemFree does not count them. `count:` of each pageset in /proc/zoneinfo. */
 function pagesInCpuListsKib(): number {
-  const text = readKept('/proc/zoneinfo')
+  const text = readFileSync('/proc/zoneinfo', 'latin1')
   return [...text.matchAll(/^\s+count:\s+(\d+)/gm)].reduce((sum, [, pages]) => sum + Number(pages) * 4, 0)
 }
 
