@@ -11,13 +11,16 @@ import { countFresh, type JudgedSplat, KernelSplatError, TroubleGate } from './t
  * replays what an earlier VM had found out; reads the kernel's log when the body is done.
  */
 export class Observer implements TestObserver {
-  readonly detectsSplats = true
   readonly #entries = new Map<string, LedgerEntry>()
   /** Present where the run counts what of the kernel its tests reach. */
   #coverage: CoverageReader | null = null
   #gate = new TroubleGate({ splats: 'off', allow: '', leaks: 'off' })
 
   constructor(readonly port: GuestPort) {}
+
+  get detectsSplats(): boolean {
+    return this.#gate.policy.splats !== 'off'
+  }
 
   /** What the host knows of the file that runs next. */
   begin(policy: TroublePolicy, entries: readonly (readonly [string, LedgerEntry])[]): void {
