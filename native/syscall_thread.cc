@@ -46,6 +46,13 @@ struct Work {
   std::thread thread;
 };
 
+// Written to once, not reserved only: memory that is touched for the first time faults.
+template <typename T>
+void MakeRoom(std::vector<T>* values, uint32_t rounds) {
+  values->assign(rounds, T{});
+  values->clear();
+}
+
 void Issue(Call* call) {
   const auto start = Clock::now();
   const SyscallResult result = call->syscall.Issue();
@@ -119,11 +126,8 @@ Napi::Value SyscallsOnThread(const Arguments& arguments) {
     if (!number.IsNumber()) arguments.ThrowTypeError("number must be a number");
     const Napi::Value args = call.As<Napi::Object>().Get("args");
     work->calls.emplace_back(RawSyscall(arguments, number.As<Napi::Number>().Uint32Value(), args));
-    // Written to once, not reserved only: memory that is touched for the first time faults.
-    work->calls.back().errors.assign(rounds, 0);
-    work->calls.back().errors.clear();
-    work->calls.back().durations_ns.assign(rounds, 0);
-    work->calls.back().durations_ns.clear();
+    MakeRoom(&work->calls.back().errors, rounds);
+    MakeRoom(&work->calls.back().durations_ns, rounds);
   }
   const auto nothing = Napi::Function::New(arguments.env(), [](const Napi::CallbackInfo&) {});
   work->completion =

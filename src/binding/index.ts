@@ -7,7 +7,7 @@ import { KernelError } from './kernel-error.js'
 import { Recorder } from './recorder.js'
 import { Trace } from './trace.js'
 
-export { KernelError } from './kernel-error.js'
+export { KernelError, refusalOf } from './kernel-error.js'
 export type { TraceBytes, TraceEntry, TraceObject, TraceValue } from './trace.js'
 
 /** The native addon with every call recorded, and the record. */

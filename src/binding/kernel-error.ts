@@ -23,3 +23,14 @@ export class KernelError extends Error {
     this.syscall = syscall
   }
 }
+
+/** How the kernel refused a call, null where it did not. Throws what else the call throws. */
+export function refusalOf(call: () => unknown): KernelError | null {
+  try {
+    call()
+    return null
+  } catch (error) {
+    if (error instanceof KernelError) return error
+    throw error
+  }
+}

@@ -54,7 +54,7 @@ function placesOf(config: MatrixConfig, kernel: string, flavour: string | null):
     (config.accelerators ?? ['auto' as MatrixAccelerator]).map((accelerator) => ({
       kernel,
       flavour,
-      parameters: parameters.trim().replace(/ +/g, ' '),
+      parameters: singleSpaced(parameters),
       accelerator,
     })),
   )
@@ -65,9 +65,13 @@ function fits(rule: MatrixExclude, place: Place): boolean {
   return (
     (kernel === undefined || kernel === place.kernel) &&
     (flavour === undefined || flavour === (place.flavour ?? PLAIN)) &&
-    (parameters === undefined || parameters.trim().replace(/ +/g, ' ') === place.parameters) &&
+    (parameters === undefined || singleSpaced(parameters) === place.parameters) &&
     (accelerator === undefined || accelerator === place.accelerator)
   )
+}
+
+function singleSpaced(parameters: string): string {
+  return parameters.trim().replace(/ +/g, ' ')
 }
 
 /** A misspelt exclusion would exclude nothing, in silence. */

@@ -46,18 +46,18 @@ export function register(program: Command, context: CliContext): void {
 /** Runs until the signal ends it. Throws where the first build fails for another reason than the source. */
 async function watchTree(tree: string, args: readonly string[], context: CliContext): Promise<void> {
   const folder = await createTemporaryFolder('watch')
-  let wake: (files: readonly string[]) => void = () => {}
+  let wake = (): void => {}
   let saved: readonly string[] = []
   let running = new AbortController()
   const files = new SavedFiles(watchedFolders(tree, join(projectRoot, 'tests/kernel')), tree, (names) => {
     saved = [...new Set([...saved, ...names])]
     running.abort()
-    wake(saved)
+    wake()
   })
-  context.signal.addEventListener('abort', () => wake([]), { once: true })
+  context.signal.addEventListener('abort', () => wake(), { once: true })
   let before: TargetResult | null = null
   try {
-    for (let count = 1; ; count++) {
+    for (let count = 1; !context.signal.aborted; count++) {
       running = new AbortController()
       const because = saved
       saved = []
@@ -66,15 +66,14 @@ async function watchTree(tree: string, args: readonly string[], context: CliCont
         ...context,
         signal,
       })
-      if (context.signal.aborted) throw interruptedError()
       before = after ?? before
-      if (saved.length > 0) continue
+      if (saved.length > 0 || context.signal.aborted) continue
       process.stdout.write('waiting for a file to be saved (Ctrl-C ends this)\n')
-      await new Promise<readonly string[]>((resolve) => {
+      await new Promise<void>((resolve) => {
         wake = resolve
       })
-      if (context.signal.aborted) throw interruptedError()
     }
+    throw interruptedError()
   } finally {
     files.close()
     await folder.remove()

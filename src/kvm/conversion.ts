@@ -8,7 +8,7 @@ import {
   kvm_memory_attributes2,
   type StructValues,
 } from '../abi/index.js'
-import { KernelError } from '../binding/index.js'
+import { KernelError, refusalOf } from '../binding/index.js'
 import { type Bytes, bytes, hex } from '../units.js'
 import type { Span } from './range.js'
 
@@ -102,14 +102,4 @@ function gmemConvert(ioctl: Ioctl, range: Span, to: Sharing): void {
   // It wants 0 in error_offset, which could also be what it wrote: only EAGAIN is known to write it.
   const written = bytes(kvm_gmem_convert.decode(argument).error_offset)
   throw new ConversionError(refusal, OLDER[to].name, refusal.code === 'EAGAIN' ? written : null)
-}
-
-function refusalOf(call: () => unknown): KernelError | null {
-  try {
-    call()
-    return null
-  } catch (error) {
-    if (error instanceof KernelError) return error
-    throw error
-  }
 }

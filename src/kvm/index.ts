@@ -2,7 +2,7 @@
 /** Typed KVM: what a test drives. */
 /** The addon, for system calls that no class has; every call through it is in a test's trace. */
 export { COPY_NUMBER, type NativeCall, type NativeCallResult } from '../binding/addon.js'
-export { binding, KernelError } from '../binding/index.js'
+export { binding, KernelError, refusalOf } from '../binding/index.js'
 export * from '../units.js'
 export type { AddMemoryOptions, Backing } from './add-memory.js'
 export type { Attempt, CpuidResult, PortWidth } from './attempt.js'

@@ -8,7 +8,7 @@ import {
   TDX_COMMAND,
   type TdxCommand,
 } from '../abi/index.js'
-import { binding, KernelError } from '../binding/index.js'
+import { binding, refusalOf } from '../binding/index.js'
 import { bytes, PAGE_SIZE } from '../units.js'
 import { Mapping } from './mapping.js'
 
@@ -57,19 +57,9 @@ function issue(
   try {
     memory.write(bytes(0), data)
     const { argument, firmwareError } = make(memory.hva)
-    const code = codeOf(() => binding.addon.ioctl(fd, KVM_MEMORY_ENCRYPT_OP, argument))
+    const code = refusalOf(() => binding.addon.ioctl(fd, KVM_MEMORY_ENCRYPT_OP, argument))?.code ?? ''
     return { code, firmwareError: firmwareError(), data: memory.read(bytes(0), data.length) }
   } finally {
     memory.close()
-  }
-}
-
-function codeOf(call: () => unknown): string {
-  try {
-    call()
-    return ''
-  } catch (error) {
-    if (error instanceof KernelError) return error.code
-    throw error
   }
 }

@@ -6,7 +6,7 @@ export type { GmemContext } from './context.js'
 export { findFlag, SHARED_FLAGS, writeFlag } from './found-flags.js'
 export { hypercalls } from './hypercalls.js'
 export { type KnownIssue, KnownIssueGoneError, type KnownIssueReport } from './known-issue.js'
-export { setKvmParameter } from './kvm-module.js'
+export { kvmModuleFile, loadedMake, setKvmParameter } from './kvm-module.js'
 export {
   type RecordedError,
   setTestObserver,

@@ -15,14 +15,13 @@ const MAKES = ['kvm_amd', 'kvm_intel'] as const
  */
 export function setKvmParameter(name: string, value: 'Y' | 'N'): void {
   const parameter = `/sys/module/kvm/parameters/${name}`
-  const folder = join('/lib/modules', os.release())
-  if (process.env.GMEM_OUT_PORT === undefined || !existsSync(parameter) || !existsSync(folder)) return
+  if (process.env.GMEM_OUT_PORT === undefined || !existsSync(parameter)) return
   if (readFileSync(parameter, 'latin1').trim() === value) return
-  const make = MAKES.find((module) => existsSync(`/sys/module/${module}`))
-  const kvm = moduleFile(folder, 'kvm')
+  const make = loadedMake()
+  const kvm = kvmModuleFile('kvm')
   // Built in: then it is the kernel's command line that says.
   if (make === undefined || kvm === null) return
-  const makeFile = moduleFile(folder, make)
+  const makeFile = kvmModuleFile(make)
   if (makeFile === null) return
   unloadModule(make)
   unloadModule('kvm')
@@ -31,7 +30,15 @@ export function setKvmParameter(name: string, value: 'Y' | 'N'): void {
   forgetTarget()
 }
 
-function moduleFile(folder: string, module: string): string | null {
+/** The name of the make's module that is loaded, undefined where KVM is built in or for another make. */
+export function loadedMake(): string | undefined {
+  return MAKES.find((module) => existsSync(`/sys/module/${module}/refcnt`))
+}
+
+/** Where the running kernel's module (`kvm`, `kvm_amd`) lies as a file, null where it does not. */
+export function kvmModuleFile(module: string): string | null {
+  const folder = join('/lib/modules', os.release())
+  if (!existsSync(folder)) return null
   const file = `${module.replaceAll('_', '-')}.ko`
   const found = readdirSync(folder, { recursive: true, encoding: 'utf8' }).find(
     (path) => path === file || path.endsWith(`/${file}`),

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync, readFileSync } from 'node:fs'
-import { O_RDONLY } from '../abi/index.js'
+import { O_RDONLY, SYS } from '../abi/index.js'
 import { binding } from '../kvm/index.js'
 import { TEST_MODULES_LIST } from './module-list.js'
 import { type Need, need } from './needs.js'
-
-// asm/unistd_64.h
-const SYS_FINIT_MODULE = 313
-const SYS_DELETE_MODULE = 176
 
 /**
  * A test module of this project (vm-images/modules), which gmem builds for the kernel under test and puts into its VM. Loaded when it is
@@ -33,7 +29,7 @@ export function loadModule(file: string, parameters = ''): void {
   const { addon } = binding
   const fd = addon.open(file, O_RDONLY, 0)
   try {
-    addon.syscall(SYS_FINIT_MODULE, [fd, cString(parameters), 0])
+    addon.syscall(SYS.finit_module, [fd, cString(parameters), 0])
   } finally {
     addon.close(fd)
   }
@@ -41,7 +37,7 @@ export function loadModule(file: string, parameters = ''): void {
 
 /** delete_module(2). KernelError with EBUSY or EWOULDBLOCK while it is in use, ENOENT where it is not loaded. */
 export function unloadModule(name: string): void {
-  binding.addon.syscall(SYS_DELETE_MODULE, [cString(name), 0])
+  binding.addon.syscall(SYS.delete_module, [cString(name), 0])
 }
 
 function listed(name: string): { readonly file?: string; readonly reason?: string } {

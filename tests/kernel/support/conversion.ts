@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Gpa, KernelError, Mapping, type Memory, type MemoryRange, type Vm } from 'gmem/kvm'
+import { type Gpa, Mapping, type Memory, type MemoryRange, refusalOf, type Vm } from 'gmem/kvm'
 import { bytes, gpa, memoryAttribute, mib, type Need, pages, vmType } from 'gmem/testing'
 
 /** What a test of private memory needs: VM type SW_PROTECTED, and KVM_SET_MEMORY_ATTRIBUTES that takes PRIVATE on it. */
@@ -24,13 +24,7 @@ export function soilFreePages(): void {
 
 /** The errno's name of a refused call, '' for a call that worked. */
 export function errnoOf(call: () => unknown): string {
-  try {
-    call()
-    return ''
-  } catch (error) {
-    if (error instanceof KernelError) return error.code
-    throw error
-  }
+  return refusalOf(call)?.code ?? ''
 }
 
 /** What each page of a mapping is filled with: its byte, or the text `mixed` where it holds more than one. */

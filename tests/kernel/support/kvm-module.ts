@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, readdirSync } from 'node:fs'
-import os from 'node:os'
-import { join } from 'node:path'
-import { O_RDONLY } from 'gmem/abi'
+import { existsSync } from 'node:fs'
+import { O_RDONLY, SYS } from 'gmem/abi'
 import { binding, type NativeCall } from 'gmem/kvm'
-import { type GmemContext, loadModule, type Need, need, unloadModule } from 'gmem/testing'
+import {
+  type GmemContext,
+  kvmModuleFile,
+  loadedMake,
+  loadModule,
+  type Need,
+  need,
+  unloadModule,
+} from 'gmem/testing'
 import { ownVm } from './own-vm.js'
-
-// asm/unistd_64.h
-const SYS_FINIT_MODULE = 313
-const FOLDER = join('/lib/modules', os.release())
-/** The modules of the processors' makes: kvm_init(), and with it kvm_gmem_init(), is called when one of them is loaded. */
-const MAKES = ['kvm_amd', 'kvm_intel'] as const
-
-const loadedMake = () => MAKES.find((name) => existsSync(`/sys/module/${name}/refcnt`))
 
 /** KVM is a module that a test can unload and load, in a VM of gmem's own. */
 export const kvmModule: readonly Need[] = [
@@ -32,8 +30,10 @@ export class KvmModule {
   constructor({ defer }: Pick<GmemContext, 'defer'>) {
     const name = loadedMake()
     if (name === undefined) throw new Error('no module of KVM is loaded')
+    const file = kvmModuleFile(name)
+    if (file === null) throw new Error(`there is no file of the module ${name}`)
     this.#name = name
-    this.#file = moduleFile(name)
+    this.#file = file
     this.#defer = defer
     defer(() => {
       if (!this.isLoaded()) this.load()
@@ -57,13 +57,6 @@ export class KvmModule {
   loading(): NativeCall {
     const fd = binding.addon.open(this.#file, O_RDONLY, 0)
     this.#defer(() => binding.addon.close(fd))
-    return { number: SYS_FINIT_MODULE, args: [fd, Buffer.from('\0'), 0] }
+    return { number: SYS.finit_module, args: [fd, Buffer.from('\0'), 0] }
   }
-}
-
-function moduleFile(name: string): string {
-  const file = `${name.replaceAll('_', '-')}.ko`
-  const found = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' }).find((path) => path.endsWith(file))
-  if (found === undefined) throw new Error(`${FOLDER} has no ${file}`)
-  return join(FOLDER, found)
 }

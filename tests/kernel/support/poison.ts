@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
 import { MADV_HWPOISON } from 'gmem/abi'
-import { type Bytes, KernelError, type Mapping } from 'gmem/kvm'
+import { type Bytes, type KernelError, type Mapping, refusalOf } from 'gmem/kvm'
 import { type GmemContext, type Need, pages, path } from 'gmem/testing'
 import { ownVm } from './own-vm.js'
 
@@ -28,13 +28,7 @@ export function poison(
   offset: Bytes,
 ): KernelError | null {
   healAfterTest(defer, pfnOf(mapping, offset))
-  try {
-    mapping.madvise(MADV_HWPOISON, { offset, size: pages(1) })
-    return null
-  } catch (error) {
-    if (error instanceof KernelError) return error
-    throw error
-  }
+  return refusalOf(() => mapping.madvise(MADV_HWPOISON, { offset, size: pages(1) }))
 }
 
 /** Poisons the one page of a guest_memfd that `touch` writes for the first time: its guest alone can reach it, no mapping. */
