@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { KVM_HC_MAP_GPA_RANGE, KVM_MAP_GPA_RANGE_DECRYPTED, KVM_MAP_GPA_RANGE_ENCRYPTED } from 'gmem/abi'
 import type { Memory, Outcome } from 'gmem/kvm'
-import { bytes, cap, describe, expect, guestMemfdFlag, hypercalls, pages, test } from 'gmem/testing'
+import { bytes, cap, cases, describe, expect, guestMemfdFlag, hypercalls, pages, test } from 'gmem/testing'
 import { BASE, errnoOf } from './support/conversion.js'
 import { inPlace, PRIVATE_FILE, SHARED_FILE, sharedMemory, sharingOf } from './support/inplace.js'
 import { splicePage } from './support/pins.js'
@@ -171,20 +171,27 @@ describe('an access of the guest', () => {
   })
 
   // The attribute says private and a DEFAULT VM has no private accesses; inferred in the sheet, not asserted by any selftest.
-  test('to a file without INIT_SHARED on a DEFAULT VM is a memory fault, which no conversion resolves', {
-    needs: [...needs, guestMemfdFlag.mmap()],
-  }, async ({ kvm }) => {
-    using vm = kvm.createVm()
-    const memory = vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: PRIVATE_FILE })
-    using vcpu = vm.createVcpu()
+  cases(
+    [
+      { what: 'with MMAP', flags: PRIVATE_FILE },
+      { what: 'without MMAP', flags: {} },
+    ],
+    ({ what }) =>
+      `to a file ${what}, without INIT_SHARED, on a DEFAULT VM is a memory fault, which no conversion resolves`,
+    { needs: [...needs, guestMemfdFlag.mmap()] },
+    async ({ kvm }, { flags }) => {
+      using vm = kvm.createVm()
+      const memory = vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: flags })
+      using vcpu = vm.createVcpu()
 
-    const fault = await vcpu.attempt.read64(BASE)
-    const convert = () => memory.guestMemfd.convert(memory, 'shared')
+      const fault = await vcpu.attempt.read64(BASE)
+      const convert = () => memory.guestMemfd.convert(memory, 'shared')
 
-    expect(fault).toBeMemoryFault({ gpa: BASE, size: pages(1), private: false, code: 'EFAULT' })
-    expect(convert).toFailWith('EINVAL')
-    expect(await vcpu.resume()).toBeMemoryFault({ gpa: BASE, private: false })
-  })
+      expect(fault).toBeMemoryFault({ gpa: BASE, size: pages(1), private: false, code: 'EFAULT' })
+      expect(convert).toFailWith('EINVAL')
+      expect(await vcpu.resume()).toBeMemoryFault({ gpa: BASE, private: false })
+    },
+  )
 
   test('to a file whose descriptor was closed faults, and is served from its next file', { needs }, async ({
     kvm,

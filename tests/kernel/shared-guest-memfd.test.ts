@@ -9,6 +9,8 @@ import {
   gpaAdd,
   guestMemfd,
   guestMemfdFlag,
+  inPlaceConversion,
+  not,
   pages,
   sharedGuestMemfd,
   tdp,
@@ -21,6 +23,8 @@ const SHARED_FILE = { mmap: true, initShared: true }
 const needs = [sharedGuestMemfd]
 // Without TDP, KVM may emulate an access, and then it goes through userspace_addr.
 const direct = [sharedGuestMemfd, tdp]
+// With in-place conversion each file says what is private, and one without INIT_SHARED begins so: inplace-exits.test.ts, and inplace-conversion.test.ts.
+const byVm = not(inPlaceConversion)
 
 /** What either side holds after an access, where it was 0xaa in the guest_memfd and 0x5a outside. */
 const AFTER = {
@@ -188,7 +192,7 @@ describe('a guest_memfd that can be mapped', () => {
   })
 
   test('without INIT_SHARED serves the guest, and raises SIGBUS in the host', {
-    needs: [guestMemfdFlag.mmap(), tdp],
+    needs: [guestMemfdFlag.mmap(), tdp, byVm],
   }, async ({ kvm }) => {
     using vm = kvm.createVm()
     const memory = vm.addMemory({ gpa: BASE, size: pages(2), guestMemfd: { mmap: true } })
@@ -204,7 +208,7 @@ describe('a guest_memfd that can be mapped', () => {
   })
 
   test('keeps its bytes through conversions: one page is both copies', {
-    needs: [guestMemfdFlag.mmap('SW_PROTECTED')],
+    needs: [guestMemfdFlag.mmap('SW_PROTECTED'), byVm],
   }, async ({ kvm }) => {
     using vm = kvm.createVm({ type: 'SW_PROTECTED' })
     const memory = vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: { mmap: true } })
@@ -222,7 +226,7 @@ describe('a guest_memfd that can be mapped', () => {
 })
 
 test('a guest_memfd that cannot be mapped is not touched by a VM without private memory', {
-  needs: [guestMemfd(), sharedGuestMemfd],
+  needs: [guestMemfd(), sharedGuestMemfd, byVm],
 }, async ({ kvm }) => {
   using vm = kvm.createVm()
   const memory = vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: {} })
