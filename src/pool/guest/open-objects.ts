@@ -28,11 +28,6 @@ export function countOpen(): OpenCounts {
   }
 }
 
-/** What is open and stays open, by number, before any test has run. */
-export function descriptorsOfNode(): ReadonlyMap<string, string> {
-  return new Map([...listDescriptors(new Map())].filter(([, target]) => KEPT_OPEN.test(target)))
-}
-
 /** What each descriptor is, by number; those that are `known` are not asked again. */
 export function listDescriptors(known: ReadonlyMap<string, string>): Map<string, string> {
   const open = new Map<string, string>()
@@ -42,6 +37,11 @@ export function listDescriptors(known: ReadonlyMap<string, string>): Map<string,
     if (target !== null) open.set(number, target)
   }
   return open
+}
+
+/** Whether it stays open, where it was before any test. */
+export function isKeptOpen(target: string): boolean {
+  return KEPT_OPEN.test(target)
 }
 
 /** Whether it may appear in any test without being that test's. */

@@ -12,7 +12,7 @@ import {
 } from '../../splats/index.js'
 import type { TestInfo } from '../../testing/lifecycle.js'
 import type { TroublePolicy } from '../protocol.js'
-import { type DeepCensus, deepCensus, deepGrowth, suspicions } from './deep-census.js'
+import { type DeepCensus, deepCensus, deepGrowth, glance, suspicions } from './deep-census.js'
 import { LeakWatch } from './leaks.js'
 
 /** A splat, with the allow file's reason where it may pass. */
@@ -135,7 +135,7 @@ export class TroubleGate {
     if (before === null || this.policy.leaks !== 'quick' || this.#hasComplained) return ''
     let left: string[] = []
     for (let attempt = 0; attempt < SETTLE_ATTEMPTS_MAX; attempt++) {
-      const now = deepCensus()
+      const now = attempt === 0 ? glance() : deepCensus()
       const suspects = suspicions(before, now).map(({ what, kib }) => `${kib} KiB of ${what}`)
       left = [...deepGrowth(before, now), ...suspects]
       if (left.length === 0) return ''
