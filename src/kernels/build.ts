@@ -87,6 +87,7 @@ async function buildInTree(
     await checkUnchanged(request.source, options.signal)
     const settings: MakeOptions = {
       src: tree.src,
+      isPathFree: tree.state.isPathFree,
       toolchain: request.toolchain,
       jobs: options.jobs ?? availableParallelism(),
       log,

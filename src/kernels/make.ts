@@ -17,6 +17,8 @@ const fullBelowBytes = 32 * 1024 * 1024
 
 export interface MakeOptions {
   readonly src: string
+  /** See TreeState. Default false. */
+  readonly isPathFree?: boolean
   readonly toolchain: Toolchain
   readonly jobs: number
   /** Everything that make prints is appended here. */
@@ -41,7 +43,7 @@ export async function make(args: readonly string[], options: MakeOptions): Promi
   const command = ['--pdeathsig', 'TERM', 'make', `-j${options.jobs}`, ...toolchain.makeArguments, ...args]
   const child = spawn('setpriv', command, {
     cwd: options.src,
-    env: makeEnvironment(),
+    env: makeEnvironment(options),
     stdio: ['ignore', 'pipe', 'pipe'],
     // A process group of its own: Ctrl-C reaches gmem, which then ends make in order.
     detached: true,
@@ -108,8 +110,11 @@ async function sizeOf(file: string): Promise<number> {
 }
 
 /** Fixed where the kernel would otherwise store who built it, where and when: equal sources give equal kernels. */
-function makeEnvironment(): Record<string, string> {
+function makeEnvironment({ src, isPathFree }: MakeOptions): Record<string, string> {
+  // ccache hashes the folder as mapped, and not the option itself.
+  const mapped = isPathFree === true ? `-fdebug-prefix-map=${src}=.` : ''
   return toolEnvironment({
+    ...(mapped !== '' && { KCFLAGS: mapped, KAFLAGS: mapped }),
     KBUILD_BUILD_TIMESTAMP: '2026-01-01',
     KBUILD_BUILD_USER: 'gmem',
     KBUILD_BUILD_HOST: 'gmem',

@@ -16,6 +16,11 @@ export interface TreeState {
   finished: boolean
   /** For a copy of somebody's tree: size and time of each file when it was copied. */
   copied: Record<string, string>
+  /**
+   * Whether its objects name the tree `.` and not by its path, so that ccache shares them with other trees. A tree whose objects were made
+   * otherwise stays as it is: to change it is to build all of it again.
+   */
+  readonly isPathFree: boolean
 }
 
 /** Where the trees are in which kernels are built. */
@@ -24,7 +29,7 @@ export const treesDir = (): string => join(cacheRoot(), 'trees')
 export function readTreeState(treeDir: string): TreeState | null {
   try {
     const value: unknown = JSON.parse(readFileSync(join(treeDir, 'state.json'), 'utf8'))
-    return isTreeState(value) ? value : null
+    return isTreeState(value) ? { ...value, isPathFree: value.isPathFree === true } : null
   } catch {
     return null
   }
@@ -37,7 +42,15 @@ export function writeTreeState(treeDir: string, state: TreeState): void {
 }
 
 export function emptyTreeState(): TreeState {
-  return { clean: false, patched: [], configuredWith: null, objects: 0, finished: false, copied: {} }
+  return {
+    clean: false,
+    patched: [],
+    configuredWith: null,
+    objects: 0,
+    finished: false,
+    copied: {},
+    isPathFree: true,
+  }
 }
 
 function isTreeState(value: unknown): value is TreeState {

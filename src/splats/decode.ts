@@ -131,7 +131,8 @@ export class SplatDecoder {
   }
 
   #shorten(place: string): string {
-    const plain = place.replace(/ \(discriminator \d+\)$/, '').replace(/\/(?:\.\/)+/g, '/')
+    // `./` at the start: a kernel that was built to name its tree so.
+    const plain = place.replace(/ \(discriminator \d+\)$/, '').replace(/(^|\/)(?:\.\/)+/g, '$1')
     const root = this.options.sourceRoots.find((folder) => plain.startsWith(`${folder.replace(/\/$/, '')}/`))
     return root === undefined ? plain : plain.slice(root.replace(/\/$/, '').length + 1)
   }
