@@ -16,6 +16,7 @@ export {
 } from './lifecycle.js'
 export { type ExpectedExit, type ExpectedMemoryFault, expect } from './matchers.js'
 export { loadModule, testModule, unloadModule } from './module.js'
+export { bootParametersOf } from './module-parameters.js'
 export {
   cap,
   guestMemfd,

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { O_RDONLY, SYS } from '../abi/index.js'
 import { binding } from '../kvm/index.js'
 import { TEST_MODULES_LIST } from './module-list.js'
+import { bootParametersOf } from './module-parameters.js'
 import { type Need, need } from './needs.js'
 
 /**
@@ -24,12 +25,15 @@ export function testModule(name: string): Need {
   })
 }
 
-/** finit_module(2) of a .ko, with parameters as on modprobe's command line. KernelError with its errno. */
+/**
+ * finit_module(2) of a .ko, with the parameters of the kernel's command line and then these, as modprobe does: the last one counts.
+ * KernelError with its errno.
+ */
 export function loadModule(file: string, parameters = ''): void {
   const { addon } = binding
   const fd = addon.open(file, O_RDONLY, 0)
   try {
-    addon.syscall(SYS.finit_module, [fd, cString(parameters), 0])
+    addon.syscall(SYS.finit_module, [fd, cString(`${bootParametersOf(file)} ${parameters}`), 0])
   } finally {
     addon.close(fd)
   }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { O_RDONLY, SYS } from 'gmem/abi'
 import { binding, type NativeCall } from 'gmem/kvm'
 import {
+  bootParametersOf,
   type GmemContext,
   kvmModuleFile,
   loadedMake,
@@ -57,6 +58,6 @@ export class KvmModule {
   loading(): NativeCall {
     const fd = binding.addon.open(this.#file, O_RDONLY, 0)
     this.#defer(() => binding.addon.close(fd))
-    return { number: SYS.finit_module, args: [fd, Buffer.from('\0'), 0] }
+    return { number: SYS.finit_module, args: [fd, Buffer.from(`${bootParametersOf(this.#file)}\0`), 0] }
   }
 }
