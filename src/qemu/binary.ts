@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { accessSync, constants, existsSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { delimiter, isAbsolute, join } from 'node:path'
 import { execa } from 'execa'
+import { cacheRoot } from '../paths.js'
 import { InfrastructureError } from './errors.js'
+import { rememberForHost } from './host-memory.js'
 
 /** The QEMU that runs the VMs. */
 export interface QemuBinary {
@@ -42,7 +45,7 @@ export function locateQemu(env: NodeJS.ProcessEnv = process.env): string {
 /** Finds QEMU as locateQemu does. Throws InfrastructureError where it is missing or does not start. */
 export async function findQemu(env: NodeJS.ProcessEnv = process.env): Promise<QemuBinary> {
   const path = locateQemu(env)
-  const known = found.get(path) ?? inspect(path)
+  const known = found.get(path) ?? inspected(path)
   found.set(path, known)
   return await known
 }
@@ -61,6 +64,28 @@ function isExecutable(path: string): boolean {
   } catch {
     return false
   }
+}
+
+/** What inspect() found, remembered until the host boots or the file changes: QEMU is started three times for it, in 0.1 s. */
+async function inspected(path: string): Promise<QemuBinary> {
+  const { size, mtimeMs } = statSync(path)
+  const binary = await rememberForHost(cacheRoot(), 'qemu', `${path} ${size} ${mtimeMs}`, async () => {
+    const value = await inspect(path)
+    // What is missing may be installed beside it any time, and a script may start another QEMU tomorrow.
+    return { value, keep: value.firmware !== null && value.hasMemoryCard && (await isElf(path)) }
+  })
+  return binary.firmware === null || existsSync(binary.firmware) ? binary : await inspect(path)
+}
+
+async function isElf(path: string): Promise<boolean> {
+  const start = await readStart(path).catch(() => '')
+  return start === '\x7fELF'
+}
+
+async function readStart(path: string): Promise<string> {
+  await using file = await open(path)
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0)
+  return buffer.toString('latin1', 0, bytesRead)
 }
 
 async function inspect(path: string): Promise<QemuBinary> {
