@@ -28,7 +28,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   #runRequest: WorkerRequest | null = null
   /** The guest's worker has started: it takes a run. */
   #isReady = false
-  /** A test's body has run in this VM. */
+  /** A test's body has run in this VM, or its modules were changed for one whose needs were then unmet. */
   #isTouched = false
   #failure: unknown = null
   #leakSearch: 'none' | 'each-test' | 'over' = 'none'
@@ -121,6 +121,9 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
         session.testStartUs = message.logTimeUs
         this.#ledger.started(message.test)
         this.#hang?.testStarted(message.test)
+        break
+      case 'kernel-changed':
+        this.#isTouched = true
         break
       case 'test-end':
         this.#ledger.finished(message.test, message.result)

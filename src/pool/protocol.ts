@@ -56,6 +56,8 @@ export type GuestMessage =
     }
   /** The file as a whole left something behind that is not looked for after each test. */
   | { readonly type: 'file-leak'; readonly what: string }
+  /** Modules of the kernel came or went: whoever is next in this VM does not find it as it was. */
+  | { readonly type: 'kernel-changed' }
   /** The guest's event loop is alive. */
   | { readonly type: 'heartbeat' }
   | { readonly type: 'shell-output'; readonly data: string }

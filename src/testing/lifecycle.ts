@@ -49,6 +49,8 @@ export interface TestObserver {
   readonly detectsSplats?: boolean
   /** A result from before (the VM died later in the file): the test is not run, its result is reported again. */
   replay?(info: TestInfo): TestResult | null
+  /** A module was loaded or unloaded, perhaps while no test runs: as a need, or as a file is read. */
+  onKernelChanged?(): void
   /** Before the body. The body waits for it: what it sends must be out before the test can take the kernel down. */
   onTestStart?(info: TestInfo): void | Promise<void>
   /**

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { O_RDONLY, SYS } from '../abi/index.js'
 import { binding } from '../kvm/index.js'
+import { testObserver } from './lifecycle.js'
 import { TEST_MODULES_LIST } from './module-list.js'
 import { bootParametersOf } from './module-parameters.js'
 import { type Need, need } from './needs.js'
@@ -31,6 +32,7 @@ export function testModule(name: string): Need {
  */
 export function loadModule(file: string, parameters = ''): void {
   const { addon } = binding
+  testObserver().onKernelChanged?.()
   const fd = addon.open(file, O_RDONLY, 0)
   try {
     addon.syscall(SYS.finit_module, [fd, cString(`${bootParametersOf(file)} ${parameters}`), 0])
@@ -41,6 +43,7 @@ export function loadModule(file: string, parameters = ''): void {
 
 /** delete_module(2). KernelError with EBUSY or EWOULDBLOCK while it is in use, ENOENT where it is not loaded. */
 export function unloadModule(name: string): void {
+  testObserver().onKernelChanged?.()
   binding.addon.syscall(SYS.delete_module, [cString(name), 0])
 }
 

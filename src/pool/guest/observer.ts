@@ -35,6 +35,10 @@ export class Observer implements TestObserver {
     return entry?.kind === 'finished' ? entry.result : null
   }
 
+  onKernelChanged(): void {
+    this.port.send({ type: 'kernel-changed' })
+  }
+
   async onTestStart(info: TestInfo): Promise<void> {
     await this.#reportLate(this.#gate.open(info), info)
     this.port.send({ type: 'test-start', test: identify(info), logTimeUs: this.#gate.windowStartUs })
