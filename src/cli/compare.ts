@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, statSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Command } from 'commander'
 import { ExitCode, usageError } from '../errors.js'
 import { cacheRoot } from '../paths.js'
@@ -80,7 +79,7 @@ async function sidesOf(
   flags: CompareFlags,
   context: CliContext,
 ): Promise<readonly [Side, Side]> {
-  const [storedA, storedB] = [resultFileOf(a), resultFileOf(b)]
+  const [storedA, storedB] = [await resultFileOf(a), await resultFileOf(b)]
   if (storedA === null && storedB === null) return await runBoth(a, b, filters, flags, context)
   if (storedA === null || storedB === null) {
     const [kernel, result] = storedA === null ? [a, b] : [b, a]
@@ -96,29 +95,14 @@ async function sidesOf(
 }
 
 /** The result.json that an argument means, or null where it means a kernel. */
-function resultFileOf(text: string): string | null {
+async function resultFileOf(text: string): Promise<string | null> {
   if (text === 'latest') return join(cacheRoot(), 'runs', 'latest', 'result.json')
-  const path = resolve(text)
-  if (!existsSync(path)) return null
-  if (statSync(path).isDirectory())
-    return existsSync(join(path, 'result.json')) ? join(path, 'result.json') : null
-  return path.endsWith('.json') ? path : null
+  return (await import('../report/stored-result.js')).resultFileAt(text)
 }
 
 async function readResult(file: string): Promise<{ run: RunResult; folder: string }> {
-  const [{ readFile }, { runSchema }] = await Promise.all([
-    import('node:fs/promises'),
-    import('../report/schema.js'),
-  ])
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw usageError(`no finished run to read in ${file}: ${error.code}`, 'Run gmem test first.')
-  })
-  try {
-    return { run: runSchema.parse(JSON.parse(text)), folder: dirname(file) }
-  } catch (error) {
-    const reason = error instanceof Error ? error.message.split('\n').slice(0, 6).join(' ') : String(error)
-    throw usageError(`${file} is no result of gmem test: ${reason}`)
-  }
+  const { readResultFile } = await import('../report/stored-result.js')
+  return { run: await readResultFile(file), folder: dirname(file) }
 }
 
 /** The targets to compare: the one asked for, the one that both have, or the only ones there are. */

@@ -12,6 +12,7 @@ import type {
 import { cacheRoot, projectRoot } from '../paths.js'
 import { currentSignalHandlers } from '../pool/signal-handlers.js'
 import { linesTo, type Screen } from '../report/screen.js'
+import { type Shard, shardText } from '../report/shard.js'
 import { groupBy } from '../report/values.js'
 import type { Target } from './targets.js'
 
@@ -30,6 +31,9 @@ export interface EngineOptions {
   readonly watch: boolean
   readonly workers?: number | undefined
   readonly namePattern?: RegExp | undefined
+  readonly shard?: Shard | undefined
+  /** Called with the test files of the shard and all that there are: vitest tells its reporters of all of them. */
+  readonly onSharded?: (own: readonly TestSpecification[], all: readonly TestSpecification[]) => void
 }
 
 /**
@@ -41,6 +45,13 @@ export async function createEngine(options: EngineOptions): Promise<Vitest> {
   class ByTarget extends node.BaseSequencer {
     override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
       return takeTurns(await super.sort(files))
+    }
+
+    /** vitest's own division, of files in an order that is the same wherever the shards run: that in which targets were read is not. */
+    override async shard(files: TestSpecification[]): Promise<TestSpecification[]> {
+      const own = await super.shard(files.toSorted((a, b) => compare(a.project.name, b.project.name)))
+      options.onSharded?.(own, files)
+      return own
     }
   }
   const handlers = currentSignalHandlers()
@@ -70,6 +81,7 @@ function testOptions(
     teardownTimeout: 3_000,
     maxWorkers: options.workers ?? defaultWorkers(options.targets),
     ...(options.namePattern === undefined ? {} : { testNamePattern: options.namePattern }),
+    ...(options.shard === undefined ? {} : { shard: shardText(options.shard) }),
   }
 }
 
@@ -88,6 +100,10 @@ function takeTurns(files: readonly TestSpecification[]): TestSpecification[] {
   const queues = [...groupBy(files, ({ project }) => project.name).values()]
   const longest = Math.max(0, ...queues.map((queue) => queue.length))
   return Array.from({ length: longest }, (_, turn) => queues.flatMap((queue) => queue[turn] ?? [])).flat()
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** As many as there are processors, and at least one a target; VMs need memory, too. */

@@ -30,6 +30,11 @@ const subcommands: readonly Subcommand[] = [
     load: () => import('./compare.js'),
   },
   {
+    name: 'report',
+    summary: 'put the results of shards, or of several kernels, together',
+    load: () => import('./report.js'),
+  },
+  {
     name: 'series',
     summary: 'say what each patch of a series does to the tests',
     load: () => import('./series.js'),

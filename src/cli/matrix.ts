@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { accessSync, constants } from 'node:fs'
 import { copyFile, writeFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { usageError } from '../errors.js'
 import type { MatrixResult } from '../report/matrix.js'
 import type { CliContext } from './context.js'
 import type { PlannedCell } from './matrix-cells.js'
@@ -60,6 +58,7 @@ Exit codes: that of the cell that is worst: 0 ok · 1 a test failed · 2 usage �
 5 a guest kernel died · 69 a cell could not run · 124 timeout or hang · 125 a kernel did not build · 130 interrupted.`
 
 async function runMatrix(flags: MatrixFlags, context: CliContext): Promise<void> {
+  const { checkWritable } = await import('./outputs.js')
   for (const [option, file] of Object.entries({ html: flags.html, json: flags.json })) {
     if (typeof file === 'string') checkWritable(option, file)
   }
@@ -97,16 +96,6 @@ async function plannedCells({
   const cells = matrixCells(loaded)
   checkFilters({ filters: loaded.config.files ?? [], all: loaded.config.all ?? false })
   return { loaded, cells }
-}
-
-/** Finds what would fail at the very end of a run before it starts. */
-function checkWritable(option: string, file: string): void {
-  const folder = dirname(resolve(file))
-  try {
-    accessSync(folder, constants.W_OK)
-  } catch {
-    throw usageError(`--${option} ${file}: the folder ${folder} is not there, or not writable`)
-  }
 }
 
 async function resultOf(

@@ -38,13 +38,17 @@ export function checkOutputs(outputs: Outputs): void {
   for (const format of FORMATS) {
     const file = outputs[format]
     if (file === undefined || file === STDOUT) continue
-    try {
-      accessSync(dirname(resolve(file)), constants.W_OK)
-    } catch {
-      throw usageError(
-        `--${format}=${file}: the folder ${dirname(resolve(file))} is not there, or not writable`,
-      )
-    }
+    checkWritable(format, file)
+  }
+}
+
+/** Throws a usage error where the file of an option cannot be written. */
+export function checkWritable(option: string, file: string): void {
+  const folder = dirname(resolve(file))
+  try {
+    accessSync(folder, constants.W_OK)
+  } catch {
+    throw usageError(`--${option}=${file}: the folder ${folder} is not there, or not writable`)
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { GmemError } from '../errors.js'
+import { GmemError, usageError } from '../errors.js'
 import type { EarlierRun } from '../report/artefacts.js'
-import type { RunResult, TestResult } from '../report/schema.js'
+import type { RunResult, TargetResult, TestResult } from '../report/schema.js'
 import type { TestRequest } from './test-run.js'
 
 /** A request as it is kept in environment.json: the reports of the earlier run are not repeated. */
@@ -22,12 +22,13 @@ export function rerunRequest({ folder, request, run }: EarlierRun, onlyFailed: b
     ...(namePattern === undefined ? {} : { namePattern: new RegExp(namePattern) }),
     outputs: { github: false },
   }
-  if (!onlyFailed) return whole
+  if (!onlyFailed) return { ...whole, seed: seedOf(run.targets, stored.seed) }
   const narrowed = onlyTheFailed(run)
-  return narrowed && { ...whole, ...narrowed }
+  // The failed files are not divided once more.
+  return narrowed && { ...whole, shard: undefined, ...narrowed }
 }
 
-type Narrowed = Pick<TestRequest, 'kernels' | 'host' | 'filters' | 'namePattern'>
+type Narrowed = Pick<TestRequest, 'kernels' | 'host' | 'filters' | 'namePattern' | 'seed'>
 
 function onlyTheFailed(run: RunResult): Narrowed | null {
   const targets = run.targets.filter((target) => target.failed > 0)
@@ -37,8 +38,19 @@ function onlyTheFailed(run: RunResult): Narrowed | null {
     kernels: targets.map((target) => target.kernel).filter((kernel) => kernel !== 'host'),
     host: targets.some((target) => target.kernel === 'host'),
     filters: [...new Set(failed.map((test) => test.file))],
+    seed: seedOf(targets, run.seed),
     namePattern: failed.some(isNoTest) ? undefined : new RegExp(`^(?:${failed.map(nameSource).join('|')})$`),
   }
+}
+
+/** Merged targets may have seeds of their own, and a run has one. */
+function seedOf(targets: readonly TargetResult[], seed: number): number {
+  const seeds = [...new Set(targets.map((target) => target.seed ?? seed))]
+  if (seeds.length <= 1) return seeds[0] ?? seed
+  throw usageError(
+    `the merged targets had different seeds: ${seeds.join(', ')}`,
+    'Run the parts again one by one: gmem rerun --run PART.',
+  )
 }
 
 /** A file that could not be loaded, or a hook: there is no name to ask for, so whole files run. */

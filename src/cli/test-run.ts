@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ExitCode, GmemError } from '../errors.js'
+import type { TestSpecification } from 'vitest/node'
+import { ExitCode, GmemError, usageError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
 import { createRunFolder, writeEnvironment, writeResult } from '../report/artefacts.js'
@@ -7,7 +8,9 @@ import type { TargetEvent } from '../report/events.js'
 import { RunRecorder } from '../report/recorder.js'
 import type { RunResult } from '../report/schema.js'
 import { Screen } from '../report/screen.js'
+import { type Shard, shardText } from '../report/shard.js'
 import { TerminalReporter } from '../report/terminal.js'
+import { plural } from '../report/values.js'
 import type { CliContext } from './context.js'
 import { createDecoding } from './decoding.js'
 import { createEngine } from './engine.js'
@@ -37,12 +40,17 @@ export interface TestRequest extends Omit<TargetOptions, 'runDir' | 'onEvent'> {
   /** Limit of the whole run, in ms at full speed. */
   readonly deadlineMs?: number | undefined
   readonly failOnSkip: boolean
+  /** Which part of the test files; left out: all. */
+  readonly shard?: Shard | undefined
   readonly directory?: string | undefined
   readonly outputs: Outputs
 }
 
 /** Runs the contract on every target asked for, reports, and returns what the process should exit with. */
 export async function runTests(request: TestRequest, context: CliContext): Promise<ExitCode> {
+  if (request.shard && request.watch) {
+    throw usageError('--shard and --watch do not go together', 'A part is run once: leave out --watch.')
+  }
   const slow = checkFilters(request)
   checkOutputs(request.outputs)
   // Before a kernel is built, which takes minutes.
@@ -109,6 +117,7 @@ class TestRun {
       artefacts: this.runDir,
       filter: request.namePattern,
       failOnSkip: request.failOnSkip,
+      shard: request.shard,
       decode: createDecoding(
         new Map(targets.flatMap(({ info, kernel }) => (kernel ? [[info.id, kernel]] : []))),
       ),
@@ -124,7 +133,13 @@ class TestRun {
       this.#onEvent('host', { type: 'accelerator', accel: 'host', why: "this machine's own /dev/kvm" })
     }
     await Promise.all(targets.map(({ underWay }) => underWay))
-    const vitest = await createEngine({ ...request, targets, screen, reporters: [recorder, terminal] })
+    const onSharded = (own: readonly TestSpecification[], { length }: readonly TestSpecification[]): void => {
+      recorder.specifications = own
+      if (request.shard)
+        screen.print(`shard ${shardText(request.shard)}: ${own.length} of ${plural(length, 'test file')}`)
+    }
+    const reporters = [recorder, terminal]
+    const vitest = await createEngine({ ...request, targets, screen, reporters, onSharded })
     this.#environment = this.#tryToWrite(this.#recordEnvironment(targets))
     const stop = createStopper(recorder, this.context.signal, deadlineOf(request))
     try {
@@ -158,7 +173,7 @@ class TestRun {
     if (this.#reported && !this.request.watch) return
     this.#reported = true
     this.#exitCode = result.exitCode as ExitCode
-    const { namePattern, outputs } = this.request
+    const { outputs } = this.request
     await this.#environment
     await this.#tryToWrite(writeResult(this.runDir, result))
     await this.#tryToWrite(writeOutputs(result, outputs, this.screen))
@@ -166,8 +181,18 @@ class TestRun {
       this.screen.print(`not all results could be written: ${this.#writeError}`)
       if (this.#exitCode !== ExitCode.interrupted) this.#exitCode = ExitCode.infrastructure
     }
-    if (this.#exitCode === ExitCode.usage) this.screen.print(`no test's name matches ${namePattern}`)
+    this.#explainNoTests(result)
     terminal.printResult(result)
+  }
+
+  #explainNoTests({ exitCode, passed, failed, skipped, shard }: RunResult): void {
+    const { namePattern } = this.request
+    if (exitCode === ExitCode.usage) this.screen.print(`no test's name matches ${namePattern}`)
+    if (exitCode !== ExitCode.ok || passed + failed + skipped > 0 || shard === undefined) return
+    const matching = namePattern === undefined ? '' : ` whose name matches ${namePattern}`
+    this.screen.print(
+      `shard ${shardText(shard)} has no test${matching}: that is for gmem report merge to judge`,
+    )
   }
 
   async #recordEnvironment(targets: readonly Target[]): Promise<void> {

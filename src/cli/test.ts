@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { usageError } from '../errors.js'
 import { defaultKernelSpec } from '../kernels/spec.js'
+import type { Shard } from '../report/shard.js'
 import { AllowFileError, parseAllowFile } from '../splats/allow.js'
 import { accelOption } from './accel-option.js'
 import type { CliContext } from './context.js'
+import { addReportOptions, outputsOf, type ReportFlags, reportingCommand } from './report-options.js'
+import { shardOption } from './shard-option.js'
 import type { TestRequest } from './test-run.js'
 
 /** Adds `gmem test`. */
 export function register(program: Command, context: CliContext): void {
-  const command = new TestCommand('test')
+  const command = reportingCommand(program, 'test')
     .summary('run the contract on kernels and on this machine')
     .description('Runs the guest_memfd contract: on kernels, each in VMs of its own, and on this machine.')
     .argument('[filter...]', 'parts of file names: conversion, bounds; default: all')
   addTargetOptions(command)
   addRunOptions(command)
-  addReportOptions(command)
   command
-    .copyInheritedSettings(program)
-    .configureHelp({ optionTerm: ({ flags }) => flags.replace(' [file]', '[=file]') })
-    .addHelpText('after', EXAMPLES)
+    .optionsGroup('Reports:')
+    .option('-o, --output <dir>', "folder for this run's results, consoles and environment")
+  addReportOptions(command).addHelpText('after', EXAMPLES)
   command.action(async (filters: string[], options: TestFlags) => {
     const request = testRequest(filters, options)
     const { keepExitCode, runTests } = await import('./test-run.js')
     keepExitCode(await runTests(request, context))
   })
-  program.addCommand(command)
 }
 
 const EXAMPLES = `
@@ -37,12 +38,14 @@ Examples:
   gmem test -k ~/linux -t 'punch hole'   tests by name, on the kernel of a source tree
   gmem test --watch bounds               again whenever a test file changes
   gmem test --json=out.json --ktap       JSON to a file, KTAP to the standard output
+  gmem test --all --shard=1/3 -o part1   a third of the files; gmem report merge puts the parts together
   git bisect run gmem test -k ~/linux    the exit codes are safe for it
 
 Exit codes: 0 ok, 1 a test failed, 2 usage, 3 only a kernel splat, 4 all skipped, 5 the guest kernel died,
-69 gmem, QEMU or the machine could not do it, 124 timeout or hang, 125 the kernel did not build, 130 interrupted.`
+69 gmem, QEMU or the machine could not do it, 124 timeout or hang, 125 the kernel did not build, 130 interrupted.
+A shard without a test (more shards than files, or no name matches in it) says so and exits with 0; gmem report merge judges the whole.`
 
-interface TestFlags {
+interface TestFlags extends ReportFlags {
   readonly kernel?: string[]
   readonly host?: boolean
   readonly accel: 'auto' | 'kvm' | 'tcg'
@@ -61,21 +64,7 @@ interface TestFlags {
   readonly allow?: string
   readonly failOnSkip?: boolean
   readonly output?: string
-  readonly json?: string
-  readonly ktap?: string
-  readonly junit?: string
-  readonly github?: boolean
-}
-
-/** An optional value is given as --json=FILE only: in `gmem test --json bounds`, bounds is a filter. */
-class TestCommand extends Command {
-  override parseOptions(argv: string[]): ReturnType<Command['parseOptions']> {
-    const end = argv.indexOf('--')
-    const isOption = (index: number): boolean => end < 0 || index < end
-    return super.parseOptions(
-      argv.map((word, index) => (/^--(json|ktap|junit)$/.test(word) && isOption(index) ? `${word}=-` : word)),
-    )
-  }
+  readonly shard?: Shard
 }
 
 function addTargetOptions(command: Command): void {
@@ -98,6 +87,7 @@ function addRunOptions(command: Command): void {
     .option('-t, --name <pattern>', 'only tests whose name matches (regular expression)', pattern)
     .option('--all', 'slow test files (*.slow.test.ts), too')
     .option('--watch', 'run again when a test file changes')
+    .addOption(shardOption())
     .option('-j, --jobs <n>', 'test files at once', integer(1))
     .option('--seed <n>', 'repeat the random choices of a run', integer(0))
     .option('--retries <n>', 'how often a test that killed its kernel is tried again', integer(0), 1)
@@ -125,16 +115,6 @@ function addRunOptions(command: Command): void {
     .option('--fail-on-skip', 'exit with 4 when any test was skipped')
 }
 
-function addReportOptions(command: Command): void {
-  command
-    .optionsGroup('Reports:')
-    .option('-o, --output <dir>', "folder for this run's results, consoles and environment")
-    .option('--json [file]', 'result as JSON; to the standard output without =FILE')
-    .option('--ktap [file]', 'result as KTAP version 1')
-    .option('--junit [file]', 'result as JUnit XML')
-    .option('--github', 'annotations and step summary (on by itself in GitHub Actions)')
-}
-
 /** The options as a request. Throws a usage error on what commander cannot see. */
 function testRequest(filters: readonly string[], flags: TestFlags): TestRequest {
   return {
@@ -148,7 +128,9 @@ function testRequest(filters: readonly string[], flags: TestFlags): TestRequest 
     watch: flags.watch ?? false,
     all: flags.all ?? false,
     workers: flags.jobs,
-    seed: flags.seed ?? randomInt(2 ** 31),
+    // The parts of one run make the same random choices, wherever they run.
+    seed: flags.seed ?? (flags.shard ? 0 : randomInt(2 ** 31)),
+    shard: flags.shard,
     retries: flags.retries,
     deadlineMs: flags.timeout === undefined ? undefined : flags.timeout * 1000,
     slowdown: flags.slowdown,
@@ -157,12 +139,7 @@ function testRequest(filters: readonly string[], flags: TestFlags): TestRequest 
     allow: flags.allow === undefined ? '' : readAllowFile(flags.allow),
     failOnSkip: flags.failOnSkip ?? false,
     directory: flags.output,
-    outputs: {
-      json: flags.json,
-      ktap: flags.ktap,
-      junit: flags.junit,
-      github: flags.github ?? process.env.GITHUB_ACTIONS === 'true',
-    },
+    outputs: outputsOf(flags),
   }
 }
 

@@ -43,8 +43,9 @@ export function exitCodeOf(run: Omit<RunResult, 'exitCode'>, failOnSkip = false)
     }
   }
   if (run.skipped > 0 && (failOnSkip || run.passed + run.failed === 0)) codes.add(ExitCode.allSkipped)
-  // Only a name that no test has leads here: an empty file is an error of its own.
-  if (run.passed + run.failed + run.skipped + run.errors.length === 0) codes.add(ExitCode.usage)
+  // Only a name that no test has leads here: an empty file is an error of its own. Another shard may have such a test.
+  const isEmpty = run.passed + run.failed + run.skipped + run.errors.length === 0
+  if (isEmpty && run.shard === undefined) codes.add(ExitCode.usage)
   return worstOf(codes)
 }
 

@@ -17,11 +17,17 @@ export interface ConsoleExcerpt {
   readonly text: string
 }
 
-/** The ends of the consoles in the folder of a run: of kernels that died first, then of those that said anything. */
-export async function consoleExcerpts(folder: string, { deaths }: TargetResult): Promise<ConsoleExcerpt[]> {
+/** The ends of a target's consoles in the folder of its run: of kernels that died first, then of those that said anything. */
+export async function consoleExcerpts(
+  folder: string,
+  { id, deaths }: TargetResult,
+): Promise<ConsoleExcerpt[]> {
   const fatal = deaths.flatMap(({ console: path, test }) => (path === undefined ? [] : [{ path, test }]))
   const names = (await readdir(folder).catch(() => []))
-    .filter((name) => /^console-.*\.log$/.test(name))
+    .filter(
+      (name) =>
+        name.startsWith(`console-${id}-`) && /^(\d+|saved(-\d+)?)\.log$/.test(name.slice(id.length + 9)),
+    )
     .sort()
   const others = names.map((name) => ({ path: join(folder, name), test: undefined }))
   const excerpts: ConsoleExcerpt[] = []

@@ -12,6 +12,8 @@ import { exitCodeOf } from './exit-code.js'
 import { moduleResults, type Reading, type TestFilter, unstartedFile } from './model.js'
 import { projectPath, reportedError } from './reported-error.js'
 import type { ReportedSplat, RunError, RunResult, TargetResult, TestResult } from './schema.js'
+import type { Shard } from './shard.js'
+import { byFile, testCounts } from './test-counts.js'
 
 export interface RecorderOptions {
   readonly targets: readonly TargetInfo[]
@@ -22,6 +24,8 @@ export interface RecorderOptions {
   readonly artefacts: string
   readonly filter: TestFilter
   readonly failOnSkip: boolean
+  /** Which part of the test files runs; left out: all. */
+  readonly shard?: Shard | undefined
   /** Adds source lines to the splats of a target, in place, where they can be had. */
   readonly decode?: (target: string, splats: readonly ReportedSplat[]) => Promise<void>
   /** Called with the result of every finished run; more than once in watch mode. */
@@ -47,12 +51,13 @@ interface TargetState extends Pick<TargetResult, 'accel' | 'accelWhy' | 'bootMs'
  * cannot disagree.
  */
 export class RunRecorder implements Reporter {
+  /** The test files that run. */
+  specifications: readonly TestSpecification[] = []
   readonly #targets: ReadonlyMap<string, TargetState>
   readonly #errors: RunError[] = []
   /** The results of each file, by target and file: kept here so that an interrupted run still has what it had. */
   readonly #files = new Map<string, FileRecord>()
   readonly #loadedAtMs = new Map<string, number>()
-  #specifications: readonly TestSpecification[] = []
   #startedAt = new Date(performance.timeOrigin)
   #startedMs = 0
   #isFirstRun = true
@@ -64,7 +69,7 @@ export class RunRecorder implements Reporter {
   onTestRunStart(specifications: readonly TestSpecification[]): void {
     if (!this.#isFirstRun) this.#reset()
     this.#isFirstRun = false
-    this.#specifications = specifications
+    this.specifications = specifications
   }
 
   onTestModuleQueued(module: TestModule): void {
@@ -142,6 +147,7 @@ export class RunRecorder implements Reporter {
       startedAt: this.#startedAt.toISOString(),
       durationMs: Math.round(performance.now() - this.#startedMs),
       seed: this.options.seed,
+      ...(this.options.shard && { shard: { ...this.options.shard } }),
       artefacts: this.options.artefacts,
       passed: sum('passed'),
       failed: sum('failed'),
@@ -156,16 +162,10 @@ export class RunRecorder implements Reporter {
     const { info, endedMs, ...known } = state
     const files = [...this.#files.values()].filter((file) => file.target === info.id)
     const tests = files.flatMap((file) => file.tests)
-    const count = (matches: (test: TestResult) => boolean): number => tests.filter(matches).length
     return {
       ...info,
       ...known,
-      passed: count((test) => test.status === 'passed' || test.status === 'known-issue'),
-      failed: count((test) => test.status === 'failed'),
-      skipped: count((test) => test.status === 'skipped'),
-      knownIssues: count((test) => test.status === 'known-issue'),
-      flaky: count((test) => test.flaky === true),
-      splats: tests.flatMap((test) => test.splats ?? []).filter((splat) => !splat.allowed).length,
+      ...testCounts(tests),
       durationMs: endedMs === null ? 0 : Math.round(endedMs - this.#startedMs),
       files: files.map(({ file, durationMs }) => ({ file, durationMs })),
       tests: tests.sort(byFile),
@@ -193,7 +193,7 @@ export class RunRecorder implements Reporter {
     for (const module of modules) {
       if (!this.fileRecord(module)) this.onTestModuleEnd(module)
     }
-    for (const { project, moduleId } of this.#specifications) {
+    for (const { project, moduleId } of this.specifications) {
       if (this.#files.has(fileKey(project.name, moduleId))) continue
       const file = projectPath(moduleId, this.options.root)
       this.#keep(project.name, moduleId, [unstartedFile(file, this.#wasCutShort)], 0)
@@ -239,9 +239,4 @@ function newState(info: TargetInfo): TargetState {
 
 function fileKey(target: string, moduleId: string): string {
   return `${target}\0${moduleId}`
-}
-
-/** By file, and within a file as written: sort is stable. */
-function byFile(a: TestResult, b: TestResult): number {
-  return a.file < b.file ? -1 : a.file > b.file ? 1 : 0
 }

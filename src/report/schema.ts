@@ -88,7 +88,11 @@ const deathSchema = z.object({
 const count = z.int().min(0)
 
 const targetSchema = z.object({
-  id: z.string().describe('Unique in a run: the kernel id, or host.'),
+  id: z
+    .string()
+    .describe(
+      'Unique in a run: the kernel id, or host; with @ and what sets it apart, where merging needs that.',
+    ),
   kernel: z.string().describe('What -k was given, or host.'),
   release: z.string().describe('uname -r of it.'),
   accel: z.enum(['kvm', 'tcg', 'host', 'unknown']).describe('unknown: no VM of it ever started.'),
@@ -107,7 +111,10 @@ const targetSchema = z.object({
   durationMs: z
     .number()
     .min(0)
-    .describe('From the start of the run to the end of the last file of the target.'),
+    .describe(
+      'From the start of the run to the end of the last file of the target; merged: the sum of that.',
+    ),
+  seed: z.int().min(0).optional().describe("Of a merged target: its own, where it is not the run's."),
   firstResultMs: z
     .number()
     .nullable()
@@ -122,7 +129,11 @@ const targetSchema = z.object({
 export const runSchema = z.object({
   format: z.literal(1).describe('Grows with every incompatible change of this schema.'),
   startedAt: z.iso.datetime(),
-  durationMs: z.number().min(0),
+  durationMs: z.number().min(0).describe('Merged: the sum over the runs.'),
+  shard: z
+    .object({ index: z.int().min(1), count: z.int().min(1) })
+    .optional()
+    .describe('The part of the test files that ran (--shard); left out: all of them, or merged.'),
   seed: z.int().min(0).describe('Give it back with --seed to repeat the random choices.'),
   artefacts: z.string().describe('Absolute path of the folder of this run.'),
   passed: count.describe('Sum over the targets, known issues included.'),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { basename } from 'node:path'
-import type { Reporter, TestCase, TestModule, TestSpecification } from 'vitest/node'
+import type { Reporter, TestCase, TestModule } from 'vitest/node'
 import type { TargetEvent, TargetInfo } from './events.js'
 import { failureLines } from './failure.js'
 import { testResult } from './model.js'
@@ -29,7 +29,7 @@ export class TerminalReporter implements Reporter {
   readonly #announced = new Set<string>()
   readonly #printed = new Set<string>()
   readonly #width: number
-  #counts = { passed: 0, failed: 0, skipped: 0, files: 0, filesTotal: 0 }
+  #counts = { passed: 0, failed: 0, skipped: 0, files: 0 }
   #silenceMs = SILENCE_MS
   #startedMs = 0
   #hasEnded = false
@@ -83,8 +83,8 @@ export class TerminalReporter implements Reporter {
     this.#tick()
   }
 
-  onTestRunStart(specifications: readonly TestSpecification[]): void {
-    this.#counts = { passed: 0, failed: 0, skipped: 0, files: 0, filesTotal: specifications.length }
+  onTestRunStart(): void {
+    this.#counts = { passed: 0, failed: 0, skipped: 0, files: 0 }
     this.#seenSplats.clear()
     this.#printed.clear()
     if (this.#hasEnded) this.#startedMs = performance.now()
@@ -222,7 +222,8 @@ export class TerminalReporter implements Reporter {
   }
 
   #statusText(): string {
-    const { passed, failed, skipped, files, filesTotal } = this.#counts
+    const { passed, failed, skipped, files } = this.#counts
+    const filesTotal = this.recorder.specifications.length
     const doing = [...this.#activities].map(([id, text]) => `${id} ${text}`)
     const parts = [
       seconds(performance.now() - this.#startedMs),

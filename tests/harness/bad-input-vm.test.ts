@@ -1,30 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 import { copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { canMount, Sandbox, skipFor } from './support/run-gmem.js'
-import { builtImage, createSmallProject, type SmallProject } from './support/small-project.js'
+import { expect, test } from 'vitest'
+import { canMount, skipFor } from './support/run-gmem.js'
+import { setUpSmallProject } from './support/small-project.js'
 
-let project: SmallProject
-let box: Sandbox
-let image: string
-
-beforeAll(async () => {
-  image = await builtImage()
-  project = createSmallProject()
-  box = await Sandbox.create(project.root)
-})
-afterAll(async () => {
-  await box.remove()
-  project.remove()
-})
-afterEach(async () => expect(await box.leftovers()).toEqual([]))
+const small = setUpSmallProject()
 
 test('a kernel without KVM boots, and every test is skipped for the want of /dev/kvm', async () => {
-  const lonely = join(box.path, 'bzImage')
-  copyFileSync(image, lonely)
+  const lonely = join(small.box.path, 'bzImage')
+  copyFileSync(small.image, lonely)
 
-  const { exitCode, stdout, stderr, lastLine } = await box.run(['test', '--cold', 'passes', '-k', lonely])
+  const { exitCode, stdout, stderr, lastLine } = await small.box.run([
+    'test',
+    '--cold',
+    'passes',
+    '-k',
+    lonely,
+  ])
 
   expect(stderr).toMatch(/bzImage: no modules of 7\.\S+ beside it, so the VM has only what is built in/)
   expect(stdout).toContain('1 skipped: needs /dev/kvm: opening it fails with ENOENT')
@@ -34,12 +27,12 @@ test('a kernel without KVM boots, and every test is skipped for the want of /dev
 
 test('a disk without space for a saved VM makes gmem boot one for each file, and say so', async (context) => {
   if (!(await canMount())) skipFor('needs to mount a tmpfs in a namespace of its own (unshare -m)', context)
-  const disk = join(box.path, 'disk')
+  const disk = join(small.box.path, 'disk')
   mkdirSync(disk)
   const under = ['unshare', '-m', 'sh', '-c', `mount -t tmpfs -o size=400m tmpfs ${disk} && exec "$@"`, 'sh']
-  const args = ['test', 'passes', '-k', image]
+  const args = ['test', 'passes', '-k', small.image]
 
-  const { exitCode, stdout, lastLine } = await box.run(args, { under, env: { GMEM_CACHE: disk } })
+  const { exitCode, stdout, lastLine } = await small.box.run(args, { under, env: { GMEM_CACHE: disk } })
 
   expect(stdout).toMatch(/no space for a saved VM in \S+: .* \(ENOSPC\); every test file boots its own VM/)
   expect(lastLine).toBe('1 passed, 0 failed, 0 skipped')
@@ -48,12 +41,12 @@ test('a disk without space for a saved VM makes gmem boot one for each file, and
 
 test('a disk that cannot even hold the initramfs is an error that says so', async (context) => {
   if (!(await canMount())) skipFor('needs to mount a tmpfs in a namespace of its own (unshare -m)', context)
-  const disk = join(box.path, 'small-disk')
+  const disk = join(small.box.path, 'small-disk')
   mkdirSync(disk)
   const under = ['unshare', '-m', 'sh', '-c', `mount -t tmpfs -o size=16m tmpfs ${disk} && exec "$@"`, 'sh']
-  const args = ['test', 'passes', '-k', image]
+  const args = ['test', 'passes', '-k', small.image]
 
-  const { exitCode, stdout } = await box.run(args, { under, env: { GMEM_CACHE: disk } })
+  const { exitCode, stdout } = await small.box.run(args, { under, env: { GMEM_CACHE: disk } })
 
   expect(stdout).toContain('the initramfs was not written: no space left on the disk of the cache')
   expect(exitCode).toBe(69)
@@ -61,12 +54,12 @@ test('a disk that cannot even hold the initramfs is an error that says so', asyn
 
 test('a disk on which not even the results fit does not hide what happened', async (context) => {
   if (!(await canMount())) skipFor('needs to mount a tmpfs in a namespace of its own (unshare -m)', context)
-  const disk = join(box.path, 'tiny-disk')
+  const disk = join(small.box.path, 'tiny-disk')
   mkdirSync(disk)
   const under = ['unshare', '-m', 'sh', '-c', `mount -t tmpfs -o size=16k tmpfs ${disk} && exec "$@"`, 'sh']
-  const args = ['test', 'passes', '-k', image]
+  const args = ['test', 'passes', '-k', small.image]
 
-  const { exitCode, stdout, stderr } = await box.run(args, { under, env: { GMEM_CACHE: disk } })
+  const { exitCode, stdout, stderr } = await small.box.run(args, { under, env: { GMEM_CACHE: disk } })
 
   expect(stdout + stderr).toContain('ENOSPC')
   expect(stdout + stderr).not.toContain('Unhandled')

@@ -1,31 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { type RunResult, runSchema } from '../../src/report/schema.js'
-import { Sandbox, type StartedGmem, until } from './support/run-gmem.js'
-import { builtImage, createSmallProject, type SmallProject } from './support/small-project.js'
+import { type StartedGmem, until } from './support/run-gmem.js'
+import { setUpSmallProject } from './support/small-project.js'
 
 /** From the signal to the end of gmem, in ms, on a machine that does other things too; seen on a quiet one: below 3000. */
 const STOP_MS_MAX = 15_000
 
-let project: SmallProject
-let box: Sandbox
-let image: string
-
-beforeAll(async () => {
-  image = await builtImage()
-  project = createSmallProject()
-  box = await Sandbox.create(project.root)
-})
-afterAll(async () => {
-  await box.remove()
-  project.remove()
-})
-afterEach(async () => expect(await box.leftovers()).toEqual([]))
+const small = setUpSmallProject()
 
 function folder(name: string): string {
-  return join(box.path, name)
+  return join(small.box.path, name)
 }
 
 function resultOf(name: string): RunResult {
@@ -34,7 +21,7 @@ function resultOf(name: string): RunResult {
 
 /** A run in whose VM the long test runs now. */
 async function startLong(name: string, ...options: string[]): Promise<StartedGmem> {
-  const gmem = box.start(['test', 'long', '-k', image, '-o', folder(name), ...options])
+  const gmem = small.box.start(['test', 'long', '-k', small.image, '-o', folder(name), ...options])
   const isRunning = (): true | null => (consoles(name).includes('the long one runs') ? true : null)
   const runs = until('the long test to run', isRunning).catch(() => gmem.kill('SIGKILL'))
   if ((await Promise.race([runs, gmem.ended])) === true) return gmem
@@ -54,30 +41,40 @@ function consoles(name: string): string {
 // In this order: what the first one leaves behind must not be in the way of the next ones.
 
 test('a kill -9 of gmem while its first VM boots takes QEMU along', async () => {
-  const gmem = box.start(['test', 'passes', '-k', image])
-  await box.vm()
+  const gmem = small.box.start(['test', 'passes', '-k', small.image])
+  await small.box.vm()
 
   gmem.kill('SIGKILL')
 
   await gmem.ended
-  expect(await box.leftovers()).toEqual([])
+  expect(await small.box.leftovers()).toEqual([])
 })
 
 test('two runs at once that both save the same VM do not get into each other’s way', async () => {
-  const args = ['test', 'passes', '-k', image]
+  const args = ['test', 'passes', '-k', small.image]
 
-  const runs = await Promise.all([box.run(args), box.run(args)])
+  const runs = await Promise.all([small.box.run(args), small.box.run(args)])
 
   expect(runs.map(({ lastLine }) => lastLine)).toEqual(Array(2).fill('1 passed, 0 failed, 0 skipped'))
   expect(runs.map(({ exitCode }) => exitCode)).toEqual([0, 0])
-  expect(readdirSync(join(box.cache, 'saved'))).toHaveLength(1)
+  expect(readdirSync(join(small.box.cache, 'saved'))).toHaveLength(1)
+})
+
+test('a file that changed KVM and then ran no test leaves the files after it VMs of their own', async () => {
+  const file = (copy: string): string => join(small.root, 'tests/kernel', `changes-kvm${copy}.test.ts`)
+  // A VM that comes back serves the file after the next one.
+  for (const copy of ['-2', '-3', '-4']) copyFileSync(file(''), file(copy))
+
+  const run = await small.box.run(['test', 'changes-kvm', '-k', small.image, '--jobs=1'])
+
+  expect(run.lastLine).toBe('0 passed, 0 failed, 4 skipped')
 })
 
 describe('a test that expects a wrong byte after a conversion', () => {
   test('fails with the gpa and both values, on the terminal and in the JSON', async () => {
     const json = folder('wrong.json')
 
-    const run = await box.run(['test', 'wrong-byte', '-k', image, `--json=${json}`, '--seed=7'])
+    const run = await small.box.run(['test', 'wrong-byte', '-k', small.image, `--json=${json}`, '--seed=7'])
 
     const message = /0x0 at gpa 0x1000_?3000, wanted 0xaa/
     const result = runSchema.parse(JSON.parse(readFileSync(json, 'utf8')))
@@ -94,8 +91,8 @@ describe('a test that expects a wrong byte after a conversion', () => {
   })
 
   test('is all that gmem rerun --failed runs, each time', async () => {
-    const failed = await box.run(['rerun', '--failed'])
-    const failedAgain = await box.run(['rerun', '--failed'])
+    const failed = await small.box.run(['rerun', '--failed'])
+    const failedAgain = await small.box.run(['rerun', '--failed'])
 
     expect(failed.stdout).toContain('expects a wrong byte after a conversion')
     expect(failed.lastLine).toBe('0 passed, 1 failed, 0 skipped')
@@ -104,7 +101,7 @@ describe('a test that expects a wrong byte after a conversion', () => {
   })
 
   test('goes as JSON to the standard output, and nothing else does', async () => {
-    const { exitCode, stdout, stderr } = await box.run(['test', 'passes', '-k', image, '--json'])
+    const { exitCode, stdout, stderr } = await small.box.run(['test', 'passes', '-k', small.image, '--json'])
 
     expect(runSchema.parse(JSON.parse(stdout))).toMatchObject({ passed: 1, failed: 0, exitCode: 0 })
     expect(stderr.trimEnd().split('\n').at(-1)).toBe('1 passed, 0 failed, 0 skipped')
@@ -112,7 +109,14 @@ describe('a test that expects a wrong byte after a conversion', () => {
   })
 
   test('a name that no test has is exit code 2', async () => {
-    const { exitCode, stdout } = await box.run(['test', 'passes', '-k', image, '-t', 'no such name'])
+    const { exitCode, stdout } = await small.box.run([
+      'test',
+      'passes',
+      '-k',
+      small.image,
+      '-t',
+      'no such name',
+    ])
 
     expect(stdout).toContain("no test's name matches /no such name/")
     expect(exitCode).toBe(2)
@@ -122,7 +126,7 @@ describe('a test that expects a wrong byte after a conversion', () => {
 test('a QEMU that is killed from outside fails the test that ran, and no other', async () => {
   const gmem = await startLong('killed', '--retries=0')
 
-  process.kill(await box.vm(), 'SIGKILL')
+  process.kill(await small.box.vm(), 'SIGKILL')
 
   const { exitCode, stdout, lastLine } = await gmem.ended
   const { tests, deaths } = resultOf('killed').targets[0] ?? { tests: [], deaths: [] }
@@ -158,8 +162,8 @@ describe('Ctrl-C', () => {
     ['probe', ['probe', '--accel=tcg']],
     ['shell', ['shell']],
   ])('while the VM of gmem %s starts', async (_command, args) => {
-    const gmem = box.start([...args, '-k', image])
-    await box.vm()
+    const gmem = small.box.start([...args, '-k', small.image])
+    await small.box.vm()
     const signalledMs = performance.now()
 
     gmem.kill('SIGINT')
@@ -177,27 +181,27 @@ describe('kill -9', () => {
     gmem.kill('SIGKILL')
 
     await gmem.ended
-    expect(await box.leftovers()).toEqual([])
+    expect(await small.box.leftovers()).toEqual([])
   })
 
   test('of gmem leaves a folder that the next gmem removes', async () => {
-    const gmem = box.start(['probe', '-k', image])
-    await box.vm()
+    const gmem = small.box.start(['probe', '-k', small.image])
+    await small.box.vm()
     gmem.kill('SIGKILL')
     await gmem.ended
-    expect(readdirSync(box.temporary)).toEqual([expect.stringContaining(`gmem-${gmem.pid}-probe-`)])
+    expect(readdirSync(small.box.temporary)).toEqual([expect.stringContaining(`gmem-${gmem.pid}-probe-`)])
 
-    const { exitCode, stdout } = await box.run(['probe', '-k', image, '--json'])
+    const { exitCode, stdout } = await small.box.run(['probe', '-k', small.image, '--json'])
 
     expect(JSON.parse(stdout)).toMatchObject({ kvmError: '', apiVersion: 12 })
     expect(exitCode).toBe(0)
-    expect(readdirSync(box.temporary)).toEqual([])
+    expect(readdirSync(small.box.temporary)).toEqual([])
   })
 })
 
 describe('gmem shell with a pipe', () => {
   test('prints what the lines give, and nothing else', async () => {
-    const { exitCode, stdout } = await box.run(['shell', '-k', image], { input: '1+1' })
+    const { exitCode, stdout } = await small.box.run(['shell', '-k', small.image], { input: '1+1' })
 
     expect(stdout).toBe('2')
     expect(exitCode).toBe(0)
@@ -212,7 +216,7 @@ describe('gmem shell with a pipe', () => {
       'value + 1n',
     ].join('\n')
 
-    const { exitCode, stdout } = await box.run(['shell', '-k', image], { input })
+    const { exitCode, stdout } = await small.box.run(['shell', '-k', small.image], { input })
 
     expect(stdout.split('\n')).toEqual(["'a VM'", "'memory'", "'a vCPU'", '0n', '1n'])
     expect(exitCode).toBe(0)

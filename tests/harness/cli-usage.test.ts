@@ -39,6 +39,13 @@ describe('a mistake in the command line is exit code 2, and says what there is',
     ['probe --host -k 7.3', 'gmem probe looks at one target: give -k or --host, not both'],
     ['shell --accel xen', '--accel xen: there is auto, kvm and tcg'],
     ['rerun', 'no finished run to read in '],
+    ['report merge -o whole', "missing required argument 'result'"],
+    ['report merge part', "required option '-o, --output <dir>' not specified"],
+    ['report merge /nowhere -o whole', 'there is no result in /nowhere'],
+    [
+      'report merge / -o whole --html=/nowhere/page',
+      '--html=/nowhere/page: the folder /nowhere is not there',
+    ],
   ])('gmem %s', async (commandLine, answer) => {
     const { exitCode, stdout, stderr } = await box.run(words(commandLine))
 
@@ -61,6 +68,8 @@ describe('--help has examples', () => {
     'kernel list',
     'kernel rm',
     'kernel gc',
+    'report',
+    'report merge',
     'doctor',
   ])('gmem %s', async (command) => {
     const { exitCode, stdout, stderr } = await box.run([...words(command), '--help'])

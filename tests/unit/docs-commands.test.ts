@@ -16,7 +16,7 @@ const PAGES = [
 
 /** `npx gmem …` to the end of the line, or of its code span. */
 const COMMAND =
-  /(?:npx )?\bgmem ((?:test|watch|rerun|compare|series|matrix|bisect-step|bisect|coverage|probe|bench|shell|kernel|doctor)\b[^`|\n]*)/g
+  /(?:npx )?\bgmem ((?:test|watch|rerun|compare|report|series|matrix|bisect-step|bisect|coverage|probe|bench|shell|kernel|doctor)\b[^`|\n]*)/g
 
 const written = PAGES.flatMap((page) => {
   const text = readFileSync(join(projectRoot, page), 'utf8')

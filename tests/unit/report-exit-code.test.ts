@@ -72,6 +72,13 @@ describe('the exit code', () => {
     expect(exitCodeOf({ ...runWith([]), passed: 0, failed: 0, skipped: 0 })).toBe(2)
   })
 
+  test('is 0 for a shard without a test: other shards may have some', () => {
+    const shard = { index: 2, count: 3 }
+
+    expect(exitCodeOf({ ...runWith([]), passed: 0, failed: 0, skipped: 0, shard })).toBe(0)
+    expect(exitCodeOf({ ...runWith([]), passed: 0, failed: 0, skipped: 3, shard })).toBe(4)
+  })
+
   test('never reaches 128, where git bisect run gives up', () => {
     const kinds: FailureKind[] = ['assertion', 'timeout', 'splat', 'leak', 'hang', 'death', 'not-run']
 
