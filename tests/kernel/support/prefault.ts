@@ -68,8 +68,15 @@ export function remainder(code: string, { gpa, size }: GpaRange): object {
   return { code, gpa, size, sigbus: null }
 }
 
+/** What became of a request: the errno's name, '' for success, and what is left of the range. */
+export interface PrefaultedHere {
+  readonly code: string
+  readonly gpa: bigint
+  readonly size: bigint
+}
+
 /** KVM_PRE_FAULT_MEMORY by the calling thread, which is the one that takes signals: the errno's name, and what the kernel wrote back. */
-export function prefaultHere(vcpu: Vcpu, range: GpaRange): { code: string; gpa: bigint; size: bigint } {
+export function prefaultHere(vcpu: Vcpu, range: GpaRange): PrefaultedHere {
   const request = kvm_pre_fault_memory.encode(range)
   const code = errnoOf(() => binding.addon.ioctl(vcpu.fd, KVM_PRE_FAULT_MEMORY, request))
   const { gpa, size } = kvm_pre_fault_memory.decode(request)
