@@ -39,6 +39,7 @@ int main(void)
 
 const folder = mkdtempSync(join(tmpdir(), 'gmem-decode-test-'))
 const program = join(folder, 'vmlinux')
+const pathFree = join(folder, 'vmlinux-path-free')
 const object = join(folder, 'plant.o')
 let culprit = ''
 let caller = ''
@@ -67,6 +68,8 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'plant.c'), SOURCE)
   await execa('gcc', ['-g', '-O1', '-c', 'plant.c', '-o', object], { cwd: folder })
   await execa('gcc', ['-g', '-O1', '-no-pie', 'plant.c', '-o', program], { cwd: folder })
+  const mapped = `-fdebug-prefix-map=${folder}=.`
+  await execa('gcc', ['-g', '-O1', '-no-pie', mapped, 'plant.c', '-o', pathFree], { cwd: folder })
   culprit = await place('culprit', false)
   caller = await place('caller', true)
 })
@@ -81,6 +84,14 @@ function warn(module: string): Splat {
 describe('decoding', () => {
   test('adds file and line to the frames of vmlinux, the call and not the return for callers', async () => {
     const decoder = new SplatDecoder({ vmlinux: program, moduleFile: () => null, run, sourceRoots: [folder] })
+    const { splat } = await decoder.decode(warn(''))
+    expect(splat.text).toContain(`RIP: 0010:${culprit} (plant.c:4 inlined by plant.c:8)`)
+    expect(splat.text).toContain(` ${caller} (plant.c:12)`)
+    expect(splat.fileLine).toBe('plant.c:4')
+  })
+
+  test('adds the same where the kernel was built to name its tree `.`', async () => {
+    const decoder = new SplatDecoder({ vmlinux: pathFree, moduleFile: () => null, run, sourceRoots: [] })
     const { splat } = await decoder.decode(warn(''))
     expect(splat.text).toContain(`RIP: 0010:${culprit} (plant.c:4 inlined by plant.c:8)`)
     expect(splat.text).toContain(` ${caller} (plant.c:12)`)
