@@ -13,7 +13,7 @@ import { cacheRoot, projectRoot } from '../paths.js'
 import { currentSignalHandlers } from '../pool/signal-handlers.js'
 import { linesTo, type Screen } from '../report/screen.js'
 import { type Shard, shardText } from '../report/shard.js'
-import { groupBy } from '../report/values.js'
+import { compareTexts, groupBy } from '../report/values.js'
 import type { Target } from './targets.js'
 
 /** What one VM may take of the host's memory, with QEMU's own share, in bytes. */
@@ -49,7 +49,7 @@ export async function createEngine(options: EngineOptions): Promise<Vitest> {
 
     /** vitest's own division, of files in an order that is the same wherever the shards run: that in which targets were read is not. */
     override async shard(files: TestSpecification[]): Promise<TestSpecification[]> {
-      const own = await super.shard(files.toSorted((a, b) => compare(a.project.name, b.project.name)))
+      const own = await super.shard(files.toSorted((a, b) => compareTexts(a.project.name, b.project.name)))
       options.onSharded?.(own, files)
       return own
     }
@@ -100,10 +100,6 @@ function takeTurns(files: readonly TestSpecification[]): TestSpecification[] {
   const queues = [...groupBy(files, ({ project }) => project.name).values()]
   const longest = Math.max(0, ...queues.map((queue) => queue.length))
   return Array.from({ length: longest }, (_, turn) => queues.flatMap((queue) => queue[turn] ?? [])).flat()
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** As many as there are processors, and at least one a target; VMs need memory, too. */

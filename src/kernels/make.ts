@@ -112,9 +112,9 @@ async function sizeOf(file: string): Promise<number> {
 /** Fixed where the kernel would otherwise store who built it, where and when: equal sources give equal kernels. */
 function makeEnvironment({ src, isPathFree }: MakeOptions): Record<string, string> {
   // ccache hashes the folder as mapped, and not the option itself.
-  const mapped = isPathFree === true ? `-fdebug-prefix-map=${src}=.` : ''
+  const map = `-fdebug-prefix-map=${src}=.`
   return toolEnvironment({
-    ...(mapped !== '' && { KCFLAGS: mapped, KAFLAGS: mapped }),
+    ...(isPathFree && { KCFLAGS: map, KAFLAGS: map }),
     KBUILD_BUILD_TIMESTAMP: '2026-01-01',
     KBUILD_BUILD_USER: 'gmem',
     KBUILD_BUILD_HOST: 'gmem',

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { open, readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { consoleEnding } from './console-names.js'
 import type { TargetResult } from './schema.js'
 
 const CONSOLES_MAX = 6
@@ -24,10 +25,7 @@ export async function consoleExcerpts(
 ): Promise<ConsoleExcerpt[]> {
   const fatal = deaths.flatMap(({ console: path, test }) => (path === undefined ? [] : [{ path, test }]))
   const names = (await readdir(folder).catch(() => []))
-    .filter(
-      (name) =>
-        name.startsWith(`console-${id}-`) && /^(\d+|saved(-\d+)?)\.log$/.test(name.slice(id.length + 9)),
-    )
+    .filter((name) => consoleEnding(name, id) !== null)
     .sort()
   const others = names.map((name) => ({ path: join(folder, name), test: undefined }))
   const excerpts: ConsoleExcerpt[] = []

@@ -3,6 +3,7 @@ import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promi
 import { basename, extname, join, resolve } from 'node:path'
 import { GmemError, usageError } from '../errors.js'
 import { writeResult } from './artefacts.js'
+import { consoleEnding } from './console-names.js'
 import { type MatchedTarget, matchTargets, mergeNotes, mergeRuns } from './merge.js'
 import type { MergePart } from './merge-parts.js'
 import { checkParts } from './merge-shards.js'
@@ -86,9 +87,8 @@ async function planMoves(
 function consoleName(name: string, part: MergePart, matched: readonly MatchedTarget[]): string | null {
   for (const { id, members } of matched) {
     const own = members.find((member) => member.part === part)
-    const start = `console-${own?.target.id}-`
-    const rest = own && name.startsWith(start) ? name.slice(start.length) : ''
-    if (/^(\d+|saved)\.log$/.test(rest)) return `console-${id}-${rest}`
+    const ending = own ? consoleEnding(name, own.target.id) : null
+    if (ending !== null) return `console-${id}-${ending}`
   }
   return null
 }

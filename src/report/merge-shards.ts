@@ -46,8 +46,13 @@ export function targetText({ id, release, accel }: TargetResult): string {
 }
 
 /** An accelerator is unknown where no VM started: in a shard without files, for example. */
-export function sameAccelerator(a: TargetResult['accel'], b: TargetResult['accel']): boolean {
+function sameAccelerator(a: TargetResult['accel'], b: TargetResult['accel']): boolean {
   return a === b || a === 'unknown' || b === 'unknown'
+}
+
+/** Whether two results are of one target: the same kernel, on the same accelerator where both know it. */
+export function isSameTarget(a: TargetResult, b: TargetResult): boolean {
+  return a.id === b.id && a.release === b.release && sameAccelerator(a.accel, b.accel)
 }
 
 /** Uncommitted changes are not told apart: a checkout in CI has some, and which ones nobody knows. */
@@ -84,12 +89,7 @@ function setsOf(shards: readonly ShardPart[]): ShardPart[][] {
 function haveSameTargets(a: RunResult, b: RunResult): boolean {
   return (
     a.targets.length === b.targets.length &&
-    a.targets.every((target) =>
-      b.targets.some(
-        ({ id, release, accel }) =>
-          id === target.id && release === target.release && sameAccelerator(accel, target.accel),
-      ),
-    )
+    a.targets.every((target) => b.targets.some((other) => isSameTarget(target, other)))
   )
 }
 

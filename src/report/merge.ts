@@ -2,7 +2,7 @@
 import { usageError } from '../errors.js'
 import { exitCodeOf } from './exit-code.js'
 import type { MergePart } from './merge-parts.js'
-import { sameAccelerator, targetText } from './merge-shards.js'
+import { isSameTarget, targetText } from './merge-shards.js'
 import type { RunResult, TargetResult, TestResult } from './schema.js'
 import { byFile, testCounts } from './test-counts.js'
 import { groupBy } from './values.js'
@@ -25,7 +25,9 @@ export function matchTargets(parts: readonly MergePart[]): MatchedTarget[] {
   const groups: Member[][] = []
   const isKnown = ({ target }: Member): boolean => target.accel !== 'unknown'
   for (const member of [...all.filter(isKnown), ...all.filter((other) => !isKnown(other))]) {
-    const fitting = groups.filter((others) => others.every(({ target }) => isSame(target, member.target)))
+    const fitting = groups.filter((others) =>
+      others.every(({ target }) => isSameTarget(target, member.target)),
+    )
     // What may be of several, and has something to say, is shown apart.
     const group = fitting.length === 1 || member.target.tests.length === 0 ? fitting[0] : undefined
     if (group) group.push(member)
@@ -77,10 +79,6 @@ export function mergeNotes(matched: readonly MatchedTarget[]): string[] {
       ? [`${id}: ${builds[0].given} and ${other.given} may be different builds: their keys differ`]
       : []
   })
-}
-
-function isSame(a: TargetResult, b: TargetResult): boolean {
-  return a.id === b.id && a.release === b.release && sameAccelerator(a.accel, b.accel)
 }
 
 /** `7.3@kvm` beside `7.3@tcg`. */

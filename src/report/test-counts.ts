@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { TargetResult, TestResult } from './schema.js'
+import { compareTexts } from './values.js'
 
 /** What a target's result counts of its tests. */
 export function testCounts(
@@ -18,5 +19,5 @@ export function testCounts(
 
 /** By file, and within a file as written: sort is stable. */
 export function byFile(a: TestResult, b: TestResult): number {
-  return a.file < b.file ? -1 : a.file > b.file ? 1 : 0
+  return compareTexts(a.file, b.file)
 }

@@ -79,6 +79,20 @@ describe('the folder of a merged result', () => {
     ])
   })
 
+  test('keeps all consoles when it is merged once more, those of several saved VMs too', async () => {
+    const consoles = ['console-7.3-1.log', 'console-7.3-saved.log', 'console-7.3-saved-2.log']
+    const merged = await stored(
+      'merged',
+      { targets: [kernel([])] },
+      Object.fromEntries(consoles.map((name) => [name, name])),
+    )
+
+    await mergeInto(join(root, 'again'), [merged])
+
+    const kept = readdirSync(join(root, 'again')).filter((name) => name.startsWith('console-'))
+    expect(kept.sort()).toEqual(consoles.toSorted())
+  })
+
   test('names consoles after the target that is told apart from another of the same id', async () => {
     const [kvm, tcg] = [
       await stored('a', { targets: [kernel([], { accel: 'kvm' })] }, { 'console-7.3-1.log': 'kvm' }),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises'
+import { scaledMs } from '../../kvm/index.js'
 import { type DeepCensus, deepCensus, deepGrowth, type Estimate, suspicions } from './deep-census.js'
 import { countOpen, isKeptOpen, isOpenedByNode, listDescriptors, type OpenCounts } from './open-objects.js'
 
@@ -83,7 +84,7 @@ export class LeakWatch {
   async #settle(before: Census): Promise<{ now: Census; left: string[] }> {
     let now = this.#census()
     let left = difference(before, now)
-    for (let waited = 0; left.length > 0 && waited < SETTLE_MS * slowdown(); waited += SETTLE_STEP_MS) {
+    for (let waited = 0; left.length > 0 && waited < scaledMs(SETTLE_MS); waited += SETTLE_STEP_MS) {
       // The event loop goes on: what Node closes in the background is no leak.
       await sleep(SETTLE_STEP_MS)
       now = this.#census()
@@ -119,8 +120,4 @@ function difference(before: Census, after: Census): string[] {
 function suspicious(before: Census, after: Census): Estimate[] {
   if (before.deep === null || after.deep === null) return []
   return suspicions(before.deep, after.deep)
-}
-
-function slowdown(): number {
-  return Number(process.env.GMEM_SLOWDOWN ?? 1)
 }
