@@ -92,6 +92,7 @@ export async function runCoverage(request: CoverageRequest, context: CliContext)
 const DEFAULTS = {
   host: false,
   cold: false,
+  freshVms: false,
   watch: false,
   splats: 'fail',
   leaks: 'fail',

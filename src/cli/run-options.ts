@@ -13,6 +13,7 @@ export interface RunFlags {
   readonly all?: boolean
   readonly accel?: string
   readonly cold?: boolean
+  readonly freshVms?: boolean
   readonly append?: string
   readonly seed?: string
   readonly retries?: string
@@ -31,6 +32,7 @@ export function addRunOptions(command: Command): Command {
     .option('--all', 'slow families too')
     .addOption(new Option('--accel <how>', 'how VMs run').choices(['auto', 'kvm', 'tcg']))
     .option('--cold', 'boot every VM instead of restoring a saved one')
+    .option('--fresh-vms', 'a VM of its own for every test file')
     .option('--append <parameters>', 'more kernel parameters: kvm_amd.npt=0')
     .option('--seed <n>', 'the random choices; all runs have the same')
     .option('--retries <n>', 'how often a test that killed its kernel is tried again')
@@ -60,7 +62,8 @@ export function runArguments(filters: readonly string[], flags: RunFlags): strin
     value === undefined ? [] : [`--${name}=${value}`],
   )
   const isCold = flags.cold || isQuickerCold(filters)
-  return [...filters, ...given, ...(flags.all ? ['--all'] : []), ...(isCold ? ['--cold'] : [])]
+  const vmFlags = [...(isCold ? ['--cold'] : []), ...(flags.freshVms ? ['--fresh-vms'] : [])]
+  return [...filters, ...given, ...(flags.all ? ['--all'] : []), ...vmFlags]
 }
 
 /** Booting, rehearsing and saving a VM takes as long as some four boots, and a kernel of a series is seldom tested twice. */

@@ -22,6 +22,7 @@ export interface TargetOptions {
   readonly runDir: string
   readonly seed: number
   readonly cold: boolean
+  readonly freshVms: boolean
   /** More kernel parameters for VMs. */
   readonly append?: string | undefined
   readonly splats: 'fail' | 'warn' | 'off'
@@ -91,6 +92,7 @@ export async function kernelTarget({ spec, kernel }: NamedKernel, options: Targe
     accelerator: options.accelerator,
     runDir: options.runDir,
     cold: options.cold,
+    freshVms: options.freshVms,
     ...(options.append !== undefined && { append: options.append }),
     splats: options.splats,
     allow: options.allow,

@@ -50,6 +50,7 @@ interface TestFlags extends ReportFlags {
   readonly host?: boolean
   readonly accel: 'auto' | 'kvm' | 'tcg'
   readonly cold?: boolean
+  readonly freshVms?: boolean
   readonly append?: string
   readonly name?: RegExp
   readonly watch?: boolean
@@ -78,6 +79,7 @@ function addTargetOptions(command: Command): void {
     .option('--host', "this machine's own /dev/kvm; alone, or beside -k")
     .addOption(accelOption('how VMs run'))
     .option('--cold', 'boot every VM instead of restoring a saved one')
+    .option('--fresh-vms', 'a VM of its own for every test file, instead of handing clean ones on')
     .option('--append <parameters>', 'more kernel parameters for VMs: numa=fake=2')
 }
 
@@ -123,6 +125,7 @@ function testRequest(filters: readonly string[], flags: TestFlags): TestRequest 
     host: flags.host ?? false,
     accelerator: flags.accel,
     cold: flags.cold ?? false,
+    freshVms: flags.freshVms ?? false,
     append: flags.append,
     namePattern: flags.name,
     watch: flags.watch ?? false,

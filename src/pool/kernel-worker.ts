@@ -28,8 +28,10 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   #runRequest: WorkerRequest | null = null
   /** The guest's worker has started: it takes a run. */
   #isReady = false
-  /** A test's body has run in this VM, or its modules were changed for one whose needs were then unmet. */
-  #isTouched = false
+  /** The VM is not what it was: something failed in it, or its modules or settings were changed. */
+  #isSpoilt = false
+  /** Files of which a test has run in this VM. */
+  readonly #files = new Set<string>()
   #failure: unknown = null
   #leakSearch: 'none' | 'each-test' | 'over' = 'none'
   #vms = 0
@@ -49,9 +51,14 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     this.#stopped = true
     this.#hang?.close()
     const session = this.#session
-    const isAsNew = this.#isReady && !this.#isTouched && this.#runRequest === null
-    if (session !== null && isAsNew) this.source.giveBack(session)
-    else await session?.close()
+    if (session === null) return
+    const isAsNew = !this.#isSpoilt && this.#leakSearch === 'none'
+    if (!this.#isReady || !isAsNew || this.#runRequest !== null) {
+      await session.close()
+      return
+    }
+    for (const file of this.#files) session.earlierFiles.add(file)
+    await this.source.giveBack(session)
   }
 
   send(message: WorkerRequest): void {
@@ -98,7 +105,8 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   #adopt(session: Session): void {
     this.#session = session
     this.#isReady = false
-    this.#isTouched = false
+    this.#isSpoilt = false
+    this.#files.clear()
     this.#vms += 1
     session.on('message', (message) => this.#receive(session, message))
     session.on('exit', (exit) => this.#onExit(session, exit))
@@ -117,23 +125,23 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
         this.#forward(message.message)
         break
       case 'test-start':
-        this.#isTouched = true
+        this.#files.add(message.test.file)
         session.testStartUs = message.logTimeUs
         this.#ledger.started(message.test)
         this.#hang?.testStarted(message.test)
         break
       case 'kernel-changed':
-        this.#isTouched = true
+        this.#isSpoilt = true
         break
       case 'test-end':
-        this.#ledger.finished(message.test, message.result)
-        this.#hang?.testEnded()
-        if (message.replaceVm) void this.#replace(session)
+        this.#onTestEnd(session, message)
         break
-      case 'late-splat':
-        this.#ledger.condemn(message.testId, message.error, message.splats)
+      case 'late-splat': {
+        const result = this.#ledger.condemn(message.testId, message.error, message.splats)
+        if (isUsed(session)) this.#ledger.doubt(message.testId, result, describeUse(session))
         void this.#replace(session)
         break
+      }
       case 'coverage':
         this.source.options.onCoverage?.(message.test, message.objects)
         break
@@ -143,6 +151,18 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
       default:
         break
     }
+  }
+
+  #onTestEnd(
+    session: Session,
+    { test, result, replaceVm }: Extract<GuestMessage, { type: 'test-end' }>,
+  ): void {
+    const isFailed = result.status === 'fail'
+    if (isFailed && replaceVm && isUsed(session)) this.#ledger.doubt(test.id, result, describeUse(session))
+    else this.#ledger.finished(test, result)
+    if (isFailed || result.knownIssue !== undefined) this.#isSpoilt = true
+    this.#hang?.testEnded()
+    if (replaceVm) void this.#replace(session)
   }
 
   #forward(message: unknown): void {
@@ -174,7 +194,8 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   /** A VM has died: pin it on the test that ran, then go on in a fresh one. */
   async #mourn(session: Session, death: Death): Promise<void> {
     const { suspect } = this.#ledger
-    const report = await describeDeath(session, death, suspect?.when ?? 'while no test ran')
+    const use = isUsed(session) ? `, ${describeUse(session)}` : ''
+    const report = await describeDeath(session, death, `${suspect?.when ?? 'while no test ran'}${use}`)
     const { error } = report
     this.source.options.onEvent?.({
       type: 'death',
@@ -182,7 +203,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
       console: session.machine.consoleFile,
       ...(suspect && { test: suspect.test.name }),
     })
-    if (this.#runRequest === null || !this.#ledger.blame(report)) {
+    if (this.#runRequest === null || !this.#ledger.blame(report, isUsed(session))) {
       return this.emit('error', Object.assign(new Error(error.message), { name: error.name }))
     }
     await this.#replace(session)
@@ -235,7 +256,16 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   #sendLedger(): void {
     const { policy: ordinary } = this.source
     const leaks = { none: ordinary.leaks, 'each-test': 'thorough', over: 'off' } as const
-    const policy = { ...ordinary, leaks: leaks[this.#leakSearch] }
+    const isUsedVm = this.#session !== null && isUsed(this.#session)
+    const policy = { ...ordinary, leaks: leaks[this.#leakSearch], isUsedVm }
     this.#session?.send({ type: 'ledger', policy, entries: this.#ledger.entries() })
   }
+}
+
+function isUsed(session: Session): boolean {
+  return session.earlierFiles.size > 0
+}
+
+function describeUse(session: Session): string {
+  return `in a VM in which ${[...session.earlierFiles].join(', ')} had run before`
 }

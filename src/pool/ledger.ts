@@ -9,7 +9,7 @@ import type { LedgerEntry, RecordedError, TestIdentity, TestResult } from './pro
  */
 export class Ledger {
   readonly #entries = new Map<string, LedgerEntry>()
-  readonly #deaths = new Map<string, DeathReport[]>()
+  readonly #deaths = new Map<string, BookedDeath[]>()
   #running: TestIdentity | null = null
   #last: TestIdentity | null = null
   #unexplained = 0
@@ -40,39 +40,55 @@ export class Ledger {
   }
 
   /**
-   * Books a death on the suspect, who runs again if it may. Without one the file itself (an import, a hook) gets as many retries;
-   * returns false where it has had them.
+   * Books a death on the suspect, who runs again if it may: always, where other files had run in the VM. Without a suspect the file
+   * itself (an import, a hook) gets as many retries; returns false where it has had them.
    */
-  blame(death: DeathReport): boolean {
+  blame(death: DeathReport, isUsedVm = false): boolean {
     const { suspect } = this
     if (suspect === null) {
-      this.#unexplained += 1
+      if (!isUsedVm) this.#unexplained += 1
       return this.#unexplained <= this.retries
     }
     const { id } = suspect.test
-    const deaths = [...(this.#deaths.get(id) ?? []), death]
+    const deaths = [...(this.#deaths.get(id) ?? []), { ...death, isUsedVm }]
     this.#deaths.set(id, deaths)
     const meta = { failure: death.failure, splats: [...death.splats] }
     this.#entries.set(
       id,
-      deaths.length <= this.retries
+      isUsedVm || deaths.length <= this.retries
         ? { kind: 'retry', earlier: death.error, meta }
         : { kind: 'finished', result: { status: 'fail', durationMs: 0, error: verdict(deaths), meta } },
     )
     return true
   }
 
-  /** Takes a result back: the kernel complained when it had been given. */
-  condemn(testId: string, error: RecordedError, splats: readonly Splat[]): void {
-    const known = this.#entries.get(testId)
-    const result: TestResult = known?.kind === 'finished' ? known.result : { status: 'fail', durationMs: 0 }
-    const meta = { ...result.meta, splats: [...splats], failure: 'splat' }
-    this.#entries.set(testId, { kind: 'finished', result: { ...result, status: 'fail', error, meta } })
+  /**
+   * Books a failure that is no verdict yet, because other files had run in the VM: the whole file runs again in a fresh one. `where` says in
+   * which VM, for the report of a test that passes there.
+   */
+  doubt(testId: string, result: TestResult, where: string): void {
+    const { name, message, stack } = result.error ?? { name: 'Error', message: 'it failed without an error' }
+    const earlier = { name, message: `${where} it failed: ${name}: ${message}`, ...(stack && { stack }) }
+    this.forget()
+    this.#entries.set(testId, { kind: 'doubt', earlier, meta: result.meta ?? {} })
+    this.#running = null
   }
 
-  /** Starts over: the file is run anew, but for the tests that killed a VM. */
+  /** Takes a result back: the kernel complained when it had been given. */
+  condemn(testId: string, error: RecordedError, splats: readonly Splat[]): TestResult {
+    const known = this.#entries.get(testId)
+    const given: TestResult = known?.kind === 'finished' ? known.result : { status: 'fail', durationMs: 0 }
+    const meta = { ...given.meta, splats: [...splats], failure: 'splat' }
+    const result: TestResult = { ...given, status: 'fail', error, meta }
+    this.#entries.set(testId, { kind: 'finished', result })
+    return result
+  }
+
+  /** Starts over: the file is run anew, but for the tests that killed a VM; what was doubtful stays so. */
   forget(): void {
-    for (const id of this.#entries.keys()) if (!this.#deaths.has(id)) this.#entries.delete(id)
+    for (const [id, entry] of this.#entries) {
+      if (entry.kind !== 'doubt' && !this.#deaths.has(id)) this.#entries.delete(id)
+    }
   }
 
   entries(): (readonly [string, LedgerEntry])[] {
@@ -80,15 +96,24 @@ export class Ledger {
   }
 }
 
-function verdict(deaths: readonly DeathReport[]): RecordedError {
+/** `isUsedVm`: other files had run in the VM before. */
+type BookedDeath = DeathReport & { readonly isUsedVm: boolean }
+
+function verdict(deaths: readonly BookedDeath[]): RecordedError {
   const [first, ...others] = deaths.map(({ error }) => error)
   if (first === undefined) throw new Error('a verdict needs a death')
   if (others.length === 0) return first
   const other = others.find((error) => kindOf(error) !== kindOf(first))
   const again = other
     ? `In a fresh VM it ended otherwise: ${other.message}`
-    : `Deterministic: the same in ${deaths.length} of ${deaths.length} fresh VMs.`
+    : `Deterministic: the same in ${timesText(deaths)}.`
   return { ...first, message: `${first.message}\n\n${again}` }
+}
+
+function timesText(deaths: readonly BookedDeath[]): string {
+  const fresh = deaths.filter(({ isUsedVm }) => !isUsedVm).length
+  const inFresh = `${fresh} of ${fresh} fresh VMs`
+  return fresh === deaths.length ? inFresh : `a VM in which other files had run, and in ${inFresh}`
 }
 
 /** Times and counts differ from one hang to the next. */

@@ -16,6 +16,8 @@ export interface KernelPoolOptions {
   readonly memory?: Bytes
   /** Boot every VM instead of restoring a saved one. */
   readonly cold?: boolean
+  /** A VM of its own for every test file; otherwise one in which nothing failed, and that is as it was, takes the next file. */
+  readonly freshVms?: boolean
   readonly splats?: 'fail' | 'warn' | 'off'
   /** Text of the allow file. */
   readonly allow?: string

@@ -56,7 +56,7 @@ export type GuestMessage =
     }
   /** The file as a whole left something behind that is not looked for after each test. */
   | { readonly type: 'file-leak'; readonly what: string }
-  /** Modules of the kernel came or went: whoever is next in this VM does not find it as it was. */
+  /** Modules of the kernel came or went, or a setting is not what it was: the next file gets another VM. */
   | { readonly type: 'kernel-changed' }
   /** The guest's event loop is alive. */
   | { readonly type: 'heartbeat' }
@@ -86,11 +86,14 @@ export interface TestIdentity {
   readonly timeoutMs: number
 }
 
-/** What a fresh VM is told about a test: its result, or that an earlier attempt killed the kernel. */
+/**
+ * What a fresh VM is told about a test: its result; that an earlier attempt killed the kernel (`retry`); or that it failed in a VM in which
+ * other files had run (`doubt`).
+ */
 export type LedgerEntry =
   | { readonly kind: 'finished'; readonly result: TestResult }
   | {
-      readonly kind: 'retry'
+      readonly kind: 'retry' | 'doubt'
       readonly earlier: RecordedError
       readonly meta: NonNullable<TestResult['meta']>
     }
@@ -104,4 +107,6 @@ export interface TroublePolicy {
   readonly leaks: 'off' | 'quick' | 'thorough'
   /** The VM is about to be saved: whatever is found, it stays. */
   readonly rehearsal?: boolean
+  /** Other files have run in this VM: a failure in it is no verdict yet. */
+  readonly isUsedVm?: boolean
 }

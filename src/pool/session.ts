@@ -19,6 +19,8 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
   chunksHeard = 0
   /** When the last test began, by the clock of the kernel's log, in microseconds since boot. */
   testStartUs = 0
+  /** Test files that were handed this VM before the one that has it now, and ran tests in it. */
+  readonly earlierFiles = new Set<string>()
   #exit: MachineExit | null = null
 
   constructor(

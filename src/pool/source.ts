@@ -11,8 +11,10 @@ import type { Initramfs } from '../qemu/initramfs.js'
 import { type MachineOptions, type SavedState, startMachine } from '../qemu/machine.js'
 import { discardSaved, ensureSaved } from '../qemu/saved.js'
 import { parseAllowFile } from '../splats/index.js'
+import { describeDeath } from './death.js'
 import { calibrate } from './guest/calibrate.js'
 import { guestInitramfs } from './guest-files.js'
+import { IdleVms } from './idle-vms.js'
 import type { KernelPoolOptions, PoolEvent } from './options.js'
 import type { TroublePolicy } from './protocol.js'
 import { rehearse } from './rehearsal.js'
@@ -24,6 +26,8 @@ const BOOT_MS_MAX = 300_000
 const WAKE_MS_MAX = 20_000
 /** An emulated CPU runs JavaScript this many times slower than the host, where nobody has measured yet. */
 const SLOWDOWN_UNMEASURED = 10
+/** A VM is handed on so often at most: what a failure in it may have to do with must stay a list that one can read. */
+const FILES_PER_VM_MAX = 32
 
 interface Ground {
   readonly accelerator: Accelerator
@@ -32,8 +36,8 @@ interface Ground {
 }
 
 /**
- * Where the VMs of one kernel come from: prepared once (accelerator, initramfs, saved VM), then one for each taker, as fresh as
- * the saved one.
+ * Where the VMs of one kernel come from: prepared once (accelerator, initramfs, saved VM), then restored as often as one is
+ * asked for and none is idle.
  */
 export class SessionSource {
   readonly policy: TroublePolicy
@@ -41,7 +45,6 @@ export class SessionSource {
   slowdown: number
   #ground: Promise<Ground> | null = null
   #standby: Promise<Session> | null = null
-  readonly #asNew: Session[] = []
   #release: () => void = () => {}
   /** Settles when this process has done its part for the first VM, and waits for QEMU: what it does meanwhile is free. */
   readonly underWay = new Promise<void>((resolve) => {
@@ -50,6 +53,7 @@ export class SessionSource {
   /** VMs that nobody has taken yet: `close` ends them, whatever they are at. */
   readonly #pending = new Set<Session>()
   readonly #abort = new AbortController()
+  readonly #idle = new IdleVms((session) => void this.#mournIdle(session))
   #count = 0
 
   constructor(readonly options: KernelPoolOptions) {
@@ -69,12 +73,12 @@ export class SessionSource {
     this.#standby.catch(() => {})
   }
 
-  /** A VM whose worker is awake and has run nothing. Throws InfrastructureError where there can be none. */
+  /** A VM whose worker is awake: a fresh one, or one that was given back. Throws InfrastructureError where there can be none. */
   async take(): Promise<Session> {
-    const asNew = this.#asNew.pop()
-    if (asNew?.exit === null) {
-      this.#pending.delete(asNew)
-      return asNew
+    const idle = this.#idle.take()
+    if (idle !== null) {
+      this.#pending.delete(idle)
+      return idle
     }
     const making = this.#standby ?? this.#make()
     this.#standby = null
@@ -83,10 +87,12 @@ export class SessionSource {
     return session
   }
 
-  /** Takes back a VM in which no test has run (the needs of all in a file were unmet): the next file starts in it. */
-  giveBack(session: Session): void {
+  /** Takes back a VM that is as it was: the next file starts in it, unless it has served long enough. */
+  async giveBack(session: Session): Promise<void> {
     session.removeAllListeners()
-    this.#asNew.push(this.#track(session))
+    const filesMax = this.options.freshVms ? 0 : FILES_PER_VM_MAX
+    if (session.earlierFiles.size > filesMax) await session.close()
+    else await this.#idle.add(this.#track(session))
   }
 
   /** Ends every VM that nobody has taken, also one that is still booting or being saved. */
@@ -224,6 +230,14 @@ export class SessionSource {
       ...(append !== undefined && { extraAppend: append }),
       ...(memory !== undefined && { memory }),
     }
+  }
+
+  /** A VM that dies between two files dies of something, which no test is blamed for. */
+  async #mournIdle(session: Session): Promise<void> {
+    if (session.exit === null || this.#abort.signal.aborted) return
+    const when = `while no test ran, after ${[...session.earlierFiles].join(', ')}`
+    const { error } = await describeDeath(session, { kind: 'exit', exit: session.exit }, when)
+    this.#emit({ type: 'death', message: error.message, console: session.machine.consoleFile })
   }
 
   #emit(event: PoolEvent): void {

@@ -81,7 +81,9 @@ export function testResult(test: TestCase, reading: Reading): TestResult {
   }
   const errors = reportedErrors(outcome.errors ?? [], test.module, root, meta.trace)
   const flaky =
-    meta.flaky || diagnostic?.flaky || outcome.errors?.some(({ name }) => name === 'FlakyDeath') === true
+    meta.flaky ||
+    diagnostic?.flaky ||
+    outcome.errors?.some(({ name }) => name === 'FlakyDeath' || name === 'FlakyFailure') === true
   if (outcome.state === 'failed') {
     const failure = failureKind(meta, outcome.errors)
     return { ...base, status: 'failed', failure, ...errors, ...(flaky && { flaky }) }

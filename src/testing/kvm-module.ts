@@ -10,7 +10,7 @@ const MAKES = ['kvm_amd', 'kvm_intel'] as const
 
 /**
  * Sets a parameter of the kvm module that can be set only when it is loaded, in a VM of gmem's own: there nothing else uses KVM, and the next
- * test file has another VM. Does nothing where the parameter has that value, does not exist, or is not this VM's to set. KernelError
+ * test file gets another VM. Does nothing where the parameter has that value, does not exist, or is not this VM's to set. KernelError
  * with EBUSY or EWOULDBLOCK while a VM or a KVM descriptor is open.
  */
 export function setKvmParameter(name: string, value: 'Y' | 'N'): void {

@@ -9,7 +9,7 @@ import { type Need, need } from './needs.js'
 
 /**
  * A test module of this project (vm-images/modules), which gmem builds for the kernel under test and puts into its VM. Loaded when it is
- * first needed, and there until the VM ends: with this test file.
+ * first needed, and there until the VM ends: it does nothing to those who do not open its device.
  */
 export function testModule(name: string): Need {
   return need(`the module ${name}`, () => {
@@ -18,7 +18,7 @@ export function testModule(name: string): Need {
     const { file, reason } = listed(name)
     if (file === undefined) return reason ?? 'gmem put none into this VM'
     try {
-      loadModule(file)
+      insertModule(file, '')
       return null
     } catch (error) {
       return `loading it fails: ${error instanceof Error ? error.message : String(error)}`
@@ -31,20 +31,24 @@ export function testModule(name: string): Need {
  * KernelError with its errno.
  */
 export function loadModule(file: string, parameters = ''): void {
-  const { addon } = binding
   testObserver().onKernelChanged?.()
-  const fd = addon.open(file, O_RDONLY, 0)
-  try {
-    addon.syscall(SYS.finit_module, [fd, cString(`${bootParametersOf(file)} ${parameters}`), 0])
-  } finally {
-    addon.close(fd)
-  }
+  insertModule(file, parameters)
 }
 
 /** delete_module(2). KernelError with EBUSY or EWOULDBLOCK while it is in use, ENOENT where it is not loaded. */
 export function unloadModule(name: string): void {
   testObserver().onKernelChanged?.()
   binding.addon.syscall(SYS.delete_module, [cString(name), 0])
+}
+
+function insertModule(file: string, parameters: string): void {
+  const { addon } = binding
+  const fd = addon.open(file, O_RDONLY, 0)
+  try {
+    addon.syscall(SYS.finit_module, [fd, cString(`${bootParametersOf(file)} ${parameters}`), 0])
+  } finally {
+    addon.close(fd)
+  }
 }
 
 function listed(name: string): { readonly file?: string; readonly reason?: string } {

@@ -199,6 +199,7 @@ describe('what each run of several is given', () => {
       append: 'numa=fake=2 kvm_amd.npt=0',
       seed: '7',
       cold: false,
+      freshVms: false,
     })
 
     expect(given).toEqual(

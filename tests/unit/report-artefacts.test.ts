@@ -35,6 +35,7 @@ const request: TestRequest = {
   accelerator: 'auto',
   seed: 4711,
   cold: false,
+  freshVms: false,
   splats: 'fail',
   leaks: 'fail',
   allow: '',

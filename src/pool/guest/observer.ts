@@ -4,6 +4,7 @@ import { recordError, type TestInfo, type TestObserver, type TestResult } from '
 import type { LedgerEntry, TestIdentity, TroublePolicy } from '../protocol.js'
 import { CoverageReader } from './coverage.js'
 import type { GuestPort } from './port.js'
+import { changedSettings, rememberSettings } from './settings.js'
 import { countFresh, type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
 
 /**
@@ -24,6 +25,7 @@ export class Observer implements TestObserver {
 
   /** What the host knows of the file that runs next. */
   begin(policy: TroublePolicy, entries: readonly (readonly [string, LedgerEntry])[]): void {
+    rememberSettings()
     this.#gate = new TroubleGate(policy)
     this.#coverage = process.env.GMEM_COVERAGE === '1' ? new CoverageReader() : null
     this.#entries.clear()
@@ -57,7 +59,8 @@ export class Observer implements TestObserver {
   async onTestEnd(info: TestInfo, result: TestResult): Promise<Error | null> {
     const flaky = this.#flakiness(info, result)
     // A body that its time limit left behind still runs, and would disturb the tests after it.
-    const replaceVm = this.#gate.isTainted || result.error?.name === 'TestTimeoutError'
+    const isDoubtful = result.status === 'fail' && this.#gate.policy.isUsedVm === true
+    const replaceVm = this.#gate.isTainted || result.error?.name === 'TestTimeoutError' || isDoubtful
     // The VM takes along what its earlier tests may have left.
     if (this.#gate.isTainted) await this.#reportFileLeak()
     if (result.knownIssue !== undefined) excuseSplats(info, result.knownIssue.id)
@@ -74,8 +77,12 @@ export class Observer implements TestObserver {
   /** After the last test of a file: what the kernel said since, and what is left of it. */
   async settle(): Promise<void> {
     await this.#reportLate(this.#gate.late(), null)
-    if (this.#gate.policy.rehearsal) countFresh()
-    else await this.#reportFileLeak()
+    if (this.#gate.policy.rehearsal) {
+      countFresh()
+      return
+    }
+    await this.#reportFileLeak()
+    if (this.#gate.hasComplained || changedSettings().length > 0) this.onKernelChanged()
   }
 
   async #reportFileLeak(): Promise<void> {
@@ -106,17 +113,19 @@ export class Observer implements TestObserver {
     if (!this.#gate.policy.rehearsal) await new Promise<never>(() => {})
   }
 
-  /** A test that killed one kernel and ended otherwise on a fresh one must not look as if nothing had happened. */
+  /** A test that killed or failed on one kernel and ended otherwise on a fresh one must not look as if nothing had happened. */
   #flakiness(info: TestInfo, result: TestResult): Error | null {
     const entry = this.#entries.get(info.id)
-    if (entry?.kind !== 'retry') return null
+    if (entry === undefined || entry.kind === 'finished') return null
+    // It fails in a fresh VM, too: what other files had to do with the first failure does not matter.
+    if (entry.kind === 'doubt' && result.status === 'fail') return null
     const { splats } = info.meta
     Object.assign(info.meta, entry.meta)
     if (Array.isArray(splats)) info.meta.splats = [...splats, ...(entry.meta.splats as JudgedSplat[])]
     const now =
       result.status === 'pass' ? 'passed' : `failed (${result.error?.name}: ${result.error?.message})`
     const message = `flaky: in a fresh VM it ${now}, but before that ${entry.earlier.message}`
-    return Object.assign(new Error(message), { name: 'FlakyDeath' })
+    return Object.assign(new Error(message), { name: entry.kind === 'doubt' ? 'FlakyFailure' : 'FlakyDeath' })
   }
 }
 

@@ -39,7 +39,7 @@ const SETTLE_ATTEMPTS_MAX = 10
 const SETTLE_ATTEMPT_MS = 50
 
 let watch: TroubleWatch | null = null
-let fresh: DeepCensus | null = null
+let baseline: DeepCensus | null = null
 
 /** Opens and reads the kernel's log; done before the VM is saved, because it costs. What the log holds by then is no test's. */
 export function openKernelLog(): void {
@@ -48,7 +48,7 @@ export function openKernelLog(): void {
 
 /** Counts what the kernel holds before it has run any test; done before the VM is saved, so that its copies know. */
 export function countFresh(): void {
-  fresh = deepCensus()
+  baseline = deepCensus()
 }
 
 /** The kernel's log between the tests of one file: what it says in a test's window is that test's. */
@@ -63,13 +63,18 @@ export class TroubleGate {
   constructor(readonly policy: TroublePolicy) {
     this.#allowed = parseAllowFile(policy.allow, 'the allow file')
     this.#leaks = new LeakWatch(policy.leaks === 'thorough')
-    if (policy.leaks !== 'off' && fresh === null) countFresh()
+    if (policy.leaks !== 'off' && baseline === null) countFresh()
     if (policy.splats !== 'off') openKernelLog()
   }
 
   /** True when this kernel is no ground for another test. */
   get isTainted(): boolean {
     return this.#isTainted
+  }
+
+  /** Whether the kernel has said anything of note, be it allowed: WARN_ONCE and lockdep speak only once. */
+  get hasComplained(): boolean {
+    return this.#hasComplained
   }
 
   /** The test whose window was open last. */
@@ -128,17 +133,21 @@ export class TroubleGate {
 
   /**
    * What the file as a whole left, '' for nothing: the file is then run again, looking at each test. Nothing where the kernel has
-   * complained, because one that stumbles may well drop something, and nothing where each test was looked at.
+   * complained, because one that stumbles may well drop something, and nothing where each test was looked at. What there is now is what
+   * the next file in this VM starts from.
    */
   async fileLeak(): Promise<string> {
-    const before = fresh
+    const before = baseline
     if (before === null || this.policy.leaks !== 'quick' || this.#hasComplained) return ''
     let left: string[] = []
     for (let attempt = 0; attempt < SETTLE_ATTEMPTS_MAX; attempt++) {
       const now = attempt === 0 ? glance() : deepCensus()
       const suspects = suspicions(before, now).map(({ what, kib }) => `${kib} KiB of ${what}`)
       left = [...deepGrowth(before, now), ...suspects]
-      if (left.length === 0) return ''
+      if (left.length === 0) {
+        baseline = now
+        return ''
+      }
       // RCU frees some of it a grace period later.
       await sleep(SETTLE_ATTEMPT_MS)
     }
