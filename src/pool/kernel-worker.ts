@@ -50,15 +50,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#hang?.close()
-    const session = this.#session
-    if (session === null) return
-    const isAsNew = !this.#isSpoilt && this.#leakSearch === 'none'
-    if (!this.#isReady || !isAsNew || this.#runRequest !== null) {
-      await session.close()
-      return
-    }
-    for (const file of this.#files) session.earlierFiles.add(file)
-    await this.source.giveBack(session)
+    await this.#session?.close()
   }
 
   send(message: WorkerRequest): void {
@@ -172,9 +164,23 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
         this.#onStarted(response.error)
         return
       }
-      if (response.type === 'testfileFinished') this.#runRequest = null
+      if (response.type === 'testfileFinished') {
+        this.#runRequest = null
+        // Before vitest hears of it: it asks for the next file's VM before it stops this worker.
+        this.#handOn()
+      }
     }
     this.emit('message', message)
+  }
+
+  /** Gives the VM back, where it is as it was, for the next file. */
+  #handOn(): void {
+    const session = this.#session
+    if (session === null || this.#isSpoilt || this.#leakSearch !== 'none') return
+    this.#session = null
+    this.#hang?.close()
+    for (const file of this.#files) session.earlierFiles.add(file)
+    void this.source.giveBack(session)
   }
 
   #onExit(session: Session, exit: MachineExit): void {
