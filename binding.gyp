@@ -25,6 +25,7 @@
         'native/mapping.cc',
         'native/memory_access_error.cc',
         'native/raw_syscall.cc',
+        'native/read_files.cc',
         'native/run_queue.cc',
         'native/signals.cc',
         'native/syscall_thread.cc',

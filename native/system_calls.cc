@@ -17,6 +17,7 @@
 #include "mapping.h"
 #include "memory_access_error.h"
 #include "raw_syscall.h"
+#include "read_files.h"
 #include "syscall_thread.h"
 
 namespace gmem {
@@ -100,6 +101,10 @@ Napi::Value Ftruncate(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value ReadFilesFunction(const Napi::CallbackInfo& info) {
+  return ReadFiles(Arguments(info, "readFiles"));
+}
+
 struct ForkedIoctl {
   int fd;
   unsigned long request;
@@ -145,6 +150,7 @@ void DefineSystemCalls(Napi::Env env, Napi::Object exports) {
   exports["open"] = Napi::Function::New<Open>(env, "open");
   exports["close"] = Napi::Function::New<CloseFd>(env, "close");
   exports["ftruncate"] = Napi::Function::New<Ftruncate>(env, "ftruncate");
+  exports["readFiles"] = Napi::Function::New<ReadFilesFunction>(env, "readFiles");
   exports["forkIoctl"] = Napi::Function::New<ForkIoctl>(env, "forkIoctl");
   exports["errnoName"] = Napi::Function::New<ErrnoNameFunction>(env, "errnoName");
 }

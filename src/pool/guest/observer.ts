@@ -4,7 +4,7 @@ import { recordError, type TestInfo, type TestObserver, type TestResult } from '
 import type { LedgerEntry, TestIdentity, TroublePolicy } from '../protocol.js'
 import { CoverageReader } from './coverage.js'
 import type { GuestPort } from './port.js'
-import { changedSettings, rememberSettings } from './settings.js'
+import { areSettingsChanged, rememberSettings } from './settings.js'
 import { countFresh, type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
 
 /**
@@ -58,8 +58,8 @@ export class Observer implements TestObserver {
 
   async onTestEnd(info: TestInfo, result: TestResult): Promise<Error | null> {
     const flaky = this.#flakiness(info, result)
-    // A body that its time limit left behind still runs, and would disturb the tests after it.
     const isDoubtful = result.status === 'fail' && this.#gate.policy.isUsedVm === true
+    // A body that its time limit left behind still runs, and would disturb the tests after it.
     const replaceVm = this.#gate.isTainted || result.error?.name === 'TestTimeoutError' || isDoubtful
     // The VM takes along what its earlier tests may have left.
     if (this.#gate.isTainted) await this.#reportFileLeak()
@@ -82,7 +82,7 @@ export class Observer implements TestObserver {
       return
     }
     await this.#reportFileLeak()
-    if (this.#gate.hasComplained || changedSettings().length > 0) this.onKernelChanged()
+    if (this.#gate.hasComplained || areSettingsChanged()) this.onKernelChanged()
   }
 
   async #reportFileLeak(): Promise<void> {

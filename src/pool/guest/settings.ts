@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
+import { binding } from '../../kvm/index.js'
 
 const SYSCTLS = [
   ...['vm/nr_hugepages', 'vm/nr_overcommit_hugepages', 'vm/overcommit_memory', 'vm/overcommit_ratio'],
@@ -31,36 +32,34 @@ const FILES = [
   '/proc/self/mounts',
 ]
 
-/** Of files that hold more than settings, the lines that do not change by themselves. */
-const LINES: Readonly<Record<string, RegExp>> = {
-  '/proc/meminfo': /^(?:HardwareCorrupted|HugePages_Total|HugePages_Surp):.*$/gm,
-  '/proc/self/status': /^(?:Uid|Gid|Umask|SigBlk|CapEff|Cpus_allowed|Mems_allowed|NoNewPrivs|Seccomp):.*$/gm,
-  // Name and size: what follows is how many use it. Modules of our own do nothing unless asked.
-  '/proc/modules': /^(?!gmem_)\S+ \d+/gm,
-}
+/** These hold more than settings: only the lines that do not change by themselves count. */
+const MIXED_FILES = ['/proc/meminfo', '/proc/self/status']
+const SETTING_LINES =
+  /^(?:HardwareCorrupted|HugePages_Total|Uid|Gid|Umask|SigBlk|CapEff|Cpus_allowed|Mems_allowed|NoNewPrivs|Seccomp):.*$/gm
 
 const KVM_MODULES = ['kvm', 'kvm_amd', 'kvm_intel']
 
-let before: ReadonlyMap<string, string> = new Map()
+let files = ''
+let before = ''
 
 /** Notes what a test might set and forget; done before the VM is saved, else before its first file. */
 export function rememberSettings(): void {
-  if (before.size === 0) before = readSettings()
+  if (files !== '') return
+  files = [...FILES, ...KVM_MODULES.flatMap(parametersOf)].join('\n')
+  before = readSettings()
 }
 
-/** Files whose content is not what it was, for people: `/proc/sys/vm/nr_hugepages`. */
-export function changedSettings(): string[] {
-  const now = readSettings()
-  return [...new Set([...before.keys(), ...now.keys()])].filter((file) => before.get(file) !== now.get(file))
+/** Whether something is not as it was. Modules that come and go tell that themselves (src/testing/module.ts). */
+export function areSettingsChanged(): boolean {
+  return readSettings() !== before
 }
 
-/** A file that is not there, or not for reading, is as good as an empty one. */
-function readSettings(): Map<string, string> {
-  const whole = [...FILES, ...KVM_MODULES.flatMap(parametersOf)].map((file) => [file, read(file)] as const)
-  const parts = Object.entries(LINES).map(
-    ([file, lines]) => [file, (read(file).match(lines) ?? []).join('\n')] as const,
+function readSettings(): string {
+  const { addon } = binding
+  const mixed = Buffer.from(addon.readFiles(MIXED_FILES.join('\n'))).toString('latin1')
+  return [Buffer.from(addon.readFiles(files)).toString('latin1'), ...(mixed.match(SETTING_LINES) ?? [])].join(
+    '\n',
   )
-  return new Map([...whole, ...parts])
 }
 
 function parametersOf(module: string): string[] {
@@ -69,13 +68,5 @@ function parametersOf(module: string): string[] {
     return readdirSync(folder).map((name) => `${folder}/${name}`)
   } catch {
     return []
-  }
-}
-
-function read(file: string): string {
-  try {
-    return readFileSync(file, 'latin1')
-  } catch {
-    return ''
   }
 }
