@@ -64,6 +64,11 @@ export async function buildModule(
   return module
 }
 
+/** Whether buildModule() would answer at once. */
+export async function isModuleTried(kernel: KernelImage, sourceFolder: string): Promise<boolean> {
+  return existsSync(await moduleFolder(kernel, sourceFolder))
+}
+
 async function moduleFolder(kernel: KernelImage, sourceFolder: string): Promise<string> {
   const key = createHash('sha256').update(`${kernel.key}\0${await digest(sourceFolder)}`)
   return join(

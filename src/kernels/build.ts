@@ -17,7 +17,7 @@ import { acquireLock } from './lock.js'
 import { type MakeOptions, make } from './make.js'
 import type { BuildRequest } from './request.js'
 import { listSourceTree, type Source } from './source-tree.js'
-import { buildTestModules } from './test-modules.js'
+import { areTestModulesTried, buildTestModules } from './test-modules.js'
 import { requireBuildTools } from './toolchain.js'
 import { type TreeState, writeTreeState } from './tree-state.js'
 import type { KernelImage } from './types.js'
@@ -50,7 +50,8 @@ export async function buildKernel(request: BuildRequest, options: BuildOptions):
   })
   try {
     const meanwhile = lookUpKernel(request.id, request.key)
-    if (meanwhile !== null) return meanwhile
+    if (meanwhile !== null && !(await isWorthRebuilding(request, meanwhile))) return meanwhile
+    if (meanwhile !== null) options.progress.note(`${request.id} is built again, for its test modules`)
     return await buildInTree(treeDir, request, options)
   } finally {
     await lock.release()
@@ -61,6 +62,14 @@ export async function buildKernel(request: BuildRequest, options: BuildOptions):
 /** Where everything is that make printed when a kernel of this name was last built. */
 export function buildLogOf(id: string): string {
   return join(cacheRoot(), 'logs', `build-${id}.log`)
+}
+
+/**
+ * Whether a kernel that is there is built again because our test modules have changed since: they need its tree, in which another kernel
+ * may have been built. With the tree that takes seconds; without it the kernel does without them.
+ */
+async function isWorthRebuilding(request: BuildRequest, kernel: KernelImage): Promise<boolean> {
+  return existsSync(treeDirOf(request.source, request.flavour)) && !(await areTestModulesTried(kernel))
 }
 
 async function buildInTree(

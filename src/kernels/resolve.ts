@@ -7,6 +7,7 @@ import { resolveImage } from './image.js'
 import { makeRequest } from './request.js'
 import { listSourceTree, type Source } from './source-tree.js'
 import { defaultKernelSpec, type KernelSpec, kernelId, parseKernelSpec } from './spec.js'
+import { areTestModulesTried } from './test-modules.js'
 import { findToolchain } from './toolchain.js'
 import type { KernelImage } from './types.js'
 
@@ -45,7 +46,7 @@ export async function resolveKernel(
   if (source === null) throw notBuilt(spec)
   const request = makeRequest(spec, source, toolchain)
   const found = lookUpKernel(request.id, request.key)
-  if (found !== null) {
+  if (found !== null && (!options.build || (await areTestModulesTried(found)))) {
     progress.end()
     return found
   }

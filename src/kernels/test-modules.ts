@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path'
 import { projectRoot } from '../paths.js'
-import { type BuildModuleOptions, buildModule } from './build-module.js'
+import { type BuildModuleOptions, buildModule, isModuleTried } from './build-module.js'
 import type { KernelImage } from './types.js'
 
 /** The modules that tests of the contract load (vm-images/modules). */
 const NAMES = ['gmem_pfnmap'] as const
+
+/** Whether the cache knows of each module whether it can be had for this kernel: built, or found not to build. */
+export async function areTestModulesTried(kernel: KernelImage): Promise<boolean> {
+  const tried = await Promise.all(NAMES.map((name) => isModuleTried(kernel, folderOf(name))))
+  return tried.every(Boolean)
+}
 
 /** A test module for one kernel: where its .ko is, or why there is none. */
 export type TestModule = { readonly file: string } | { readonly reason: string }
@@ -17,8 +23,7 @@ export async function buildTestModules(
 ): Promise<Readonly<Record<string, TestModule>>> {
   const modules: Record<string, TestModule> = {}
   for (const name of NAMES) {
-    const folder = join(projectRoot, 'vm-images/modules', name)
-    modules[name] = await buildModule(kernel, folder, options).then(
+    modules[name] = await buildModule(kernel, folderOf(name), options).then(
       (file) => ({ file }),
       (error: unknown) => {
         options.signal?.throwIfAborted()
@@ -27,4 +32,8 @@ export async function buildTestModules(
     )
   }
   return modules
+}
+
+function folderOf(name: string): string {
+  return join(projectRoot, 'vm-images/modules', name)
 }

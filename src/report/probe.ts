@@ -35,10 +35,18 @@ export function probeLines(target: TargetInfo, stream: { isTTY?: boolean; column
 
 function vmTypeTable(types: readonly VmTypeInfo[], colours: Colours): string[] {
   if (types.length === 0) return []
-  const titles = ['type', 'guest_memfd flags', 'private memory', 'pre-fault', 'in-place conversion']
+  const titles = [
+    'type',
+    'guest_memfd flags',
+    'memslot with it',
+    'private memory',
+    'pre-fault',
+    'in-place conversion',
+  ]
   const rows = types.map((type) => {
-    if (type.error !== '') return [type.type, colours.yellow(`KVM_CREATE_VM: ${type.error}`), '', '', '']
-    const outcomes = [type.privateAttribute, type.preFault, type.inPlaceConversion]
+    if (type.error !== '') return [type.type, colours.yellow(`KVM_CREATE_VM: ${type.error}`), '', '', '', '']
+    const { guestMemfdMemslot, privateAttribute, preFault, inPlaceConversion } = type
+    const outcomes = [guestMemfdMemslot, privateAttribute, preFault, inPlaceConversion]
     return [
       type.type,
       type.guestMemfdFlags === null ? colours.yellow('no guest_memfd') : flagNames(type.guestMemfdFlags),

@@ -21,6 +21,7 @@ export {
   cap,
   guestMemfd,
   guestMemfdFlag,
+  guestMemfdMemslot,
   hugetlb,
   inPlaceConversion,
   ioctl,

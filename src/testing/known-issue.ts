@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { UnexpectedExitError } from '../kvm/index.js'
 import { releaseMatches } from './release.js'
 
 /**
@@ -14,8 +15,13 @@ export interface KnownIssue {
   readonly expected: string
   /** Releases that have it, by prefix (`7.3` covers 7.3.4); on others the test is an ordinary one. Left out: all. */
   readonly kernels?: readonly string[]
-  /** 'assertion' (default): an expectation of the body fails. 'splat': the body passes and the kernel complains in its log. */
-  readonly shows?: 'assertion' | 'splat'
+  /** Releases, by prefix, that are known not to have it. Left out: none. */
+  readonly notOn?: readonly string[]
+  /**
+   * 'assertion' (default): an expectation of the body fails. 'exit': what the guest does in the body exits instead of completing. 'splat': the
+   * body passes and the kernel complains in its log.
+   */
+  readonly shows?: 'assertion' | 'exit' | 'splat'
 }
 
 /** task.meta.knownIssue of a test that met its known issue. */
@@ -46,7 +52,9 @@ export interface RawVerdict {
 
 /** True where the mark is meant for this release. */
 export function knownOn(issue: KnownIssue, release: string): boolean {
-  return issue.kernels === undefined || issue.kernels.some((kernel) => releaseMatches(release, kernel))
+  const isListed = (kernels: readonly string[]): boolean =>
+    kernels.some((kernel) => releaseMatches(release, kernel))
+  return (issue.kernels === undefined || isListed(issue.kernels)) && !isListed(issue.notOn ?? [])
 }
 
 /** The report of a known issue that showed as marked; otherwise throws what the test fails with. */
@@ -59,9 +67,14 @@ export function judgeKnownIssue(issue: KnownIssue, release: string, verdict: Raw
   }
   if (complaint !== null) throw complaint
   if (failure === null) throw new KnownIssueGoneError(issue, release)
-  // Only a failed expectation is the bug; anything else broke before the expectation was reached.
-  if (!isAssertion(failure)) throw failure
+  // Anything else broke before what the mark is about was reached.
+  const isMeant = issue.shows === 'exit' ? isUnexpectedExit : isAssertion
+  if (!isMeant(failure)) throw failure
   return { ...issue, seen: failure.message }
+}
+
+function isUnexpectedExit(error: unknown): error is Error {
+  return error instanceof UnexpectedExitError
 }
 
 /** True for what expect() throws: chai's AssertionError, or the error of a matcher added with expect.extend. */

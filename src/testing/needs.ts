@@ -83,6 +83,14 @@ export function guestMemfd(type: VmTypeName = 'DEFAULT'): Need {
   )
 }
 
+/** A memslot can have a guest_memfd (KVM_MEM_GUEST_MEMFD), on a VM of `type`: on DEFAULT since 6.18. */
+export function guestMemfdMemslot(type: VmTypeName = 'DEFAULT'): Need {
+  return need(`memslots with a guest_memfd on a ${type} VM`, (target) => {
+    const code = vmTypeInfo(target, type)?.guestMemfdMemslot ?? 'no such VM type'
+    return code === '' ? null : `KVM_SET_USER_MEMORY_REGION2 fails with ${code}`
+  })
+}
+
 function flagRefused(target: TargetInfo, type: VmTypeName, bit: bigint): Unmet {
   const accepted = vmTypeInfo(target, type)?.guestMemfdFlags ?? 0
   return (BigInt(accepted) & bit) === 0n ? 'KVM_CREATE_GUEST_MEMFD refuses it' : null

@@ -95,6 +95,7 @@ function probeVmType(kvm: Kvm, type: VmType): VmTypeInfo {
   const nothing = {
     capabilities: {},
     guestMemfdFlags: null,
+    guestMemfdMemslot: '',
     privateAttribute: '',
     preFault: '',
     inPlaceConversion: '',
@@ -120,6 +121,7 @@ function probeVmType(kvm: Kvm, type: VmType): VmTypeInfo {
       error: '',
       capabilities,
       guestMemfdFlags,
+      guestMemfdMemslot: probeGuestMemfdMemslot(vm, guestMemfdFlags),
       privateAttribute,
       inPlaceConversion,
       preFault: probePreFault(vm),
@@ -135,6 +137,12 @@ function acceptedFlags(vm: Vm): number | null {
   if (!accepts(0n)) return null
   const bits = Array.from({ length: FLAG_BITS_TRIED }, (_, bit) => 1 << bit)
   return bits.filter((bit) => accepts(BigInt(bit))).reduce((all, bit) => all | bit, 0)
+}
+
+function probeGuestMemfdMemslot(vm: Vm, flags: number | null): string {
+  if (flags === null) return 'no guest_memfd'
+  const bind = (): void => vm.addMemory({ gpa: TEST_GPA, size: pages(1), guestMemfd: {} }).remove()
+  return codeOf(outcomeOf(bind))
 }
 
 // To shared and back: either of them may be what the page is already, and then nothing is converted.

@@ -12,6 +12,8 @@ export interface VmTypeInfo {
   readonly capabilities: Readonly<Record<string, number>>
   /** Bits of kvm_create_guest_memfd.flags that KVM_CREATE_GUEST_MEMFD accepts, each alone; null where it refuses even 0. */
   readonly guestMemfdFlags: number | null
+  /** Errno of a memslot with KVM_MEM_GUEST_MEMFD, '' where it works: before 6.18 only a VM that can have private memory takes one. */
+  readonly guestMemfdMemslot: string
   /** Errno of KVM_SET_MEMORY_ATTRIBUTES with PRIVATE on one page, '' where it works. */
   readonly privateAttribute: string
   /** Errno of KVM_PRE_FAULT_MEMORY on one page of a plain memslot, '' where it works. */

@@ -12,7 +12,10 @@ export async function warmUp(): Promise<void> {
   if (target.kvmError !== '') return
   await hypercalls.unmet(target)
   using kvm = Kvm.open()
-  for (const type of target.vmTypes.filter(({ preFault }) => preFault === '')) {
+  const usable = target.vmTypes.filter(
+    ({ error, preFault, guestMemfdMemslot }) => error === '' && preFault === '' && guestMemfdMemslot === '',
+  )
+  for (const type of usable) {
     using vm = kvm.createVm({ type: type.number })
     const memory = vm.addMemory({ gpa: gpa(0x1000_0000), size: pages(4), guestMemfd: {} })
     using vcpu = vm.createVcpu()

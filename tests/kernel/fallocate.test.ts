@@ -81,8 +81,8 @@ describe('fallocate(2) of a guest_memfd', () => {
     },
   )
 
-  onEveryVmType(({ type, offered, flags }) => {
-    test('allocates up to the end of the file, and not a page further', { needs: offered }, ({ kvm }) => {
+  onEveryVmType(({ type, bindable, flags }) => {
+    test('allocates up to the end of the file, and not a page further', { needs: bindable }, ({ kvm }) => {
       using vm = kvm.createVm({ type })
       using file = vm.createGuestMemfd({ size: pages(4), flags })
 
@@ -96,7 +96,7 @@ describe('fallocate(2) of a guest_memfd', () => {
       expect(file.stat().size).toBe(pages(4))
     })
 
-    test('punches up to the end of the file, across it and beyond it', { needs: offered }, ({ kvm }) => {
+    test('punches up to the end of the file, across it and beyond it', { needs: bindable }, ({ kvm }) => {
       using vm = kvm.createVm({ type })
       using file = vm.createGuestMemfd({ size: pages(4), flags })
       file.allocate()

@@ -14,7 +14,15 @@ import {
   writeFlag,
 } from 'gmem/testing'
 import { errnoOf } from './support/conversion.js'
-import { ALL, ATTRIBUTES, DATA, REST, WRITING } from './support/file-operations.js'
+import {
+  ALL,
+  ATTRIBUTES,
+  DATA,
+  READAHEAD,
+  REST,
+  readaheadRefuses,
+  WRITING,
+} from './support/file-operations.js'
 import { procPath, sys } from './support/system-calls.js'
 
 const { addon } = binding
@@ -27,6 +35,7 @@ describe('a guest_memfd', () => {
     [
       ...WRITING.map((row) => ({ ...row, needs: [noWriting] })),
       ...DATA.map((row) => ({ ...row, needs: [] })),
+      { ...READAHEAD, needs: [readaheadRefuses] },
     ],
     ({ what, errno }) => `refuses ${what} with ${errno}, and keeps its bytes`,
     ({ needs }) => ({ needs: [sharedGuestMemfd, ...needs] }),
@@ -78,6 +87,15 @@ describe('a guest_memfd', () => {
     const seen = ALL.map(({ what, call }) => ({ what, errno: errnoOf(() => call(file, context)) }))
 
     expect(seen).toEqual(ALL.map(({ what, errno }) => ({ what, errno })))
+  })
+
+  test('of a SW_PROTECTED VM refuses readahead(2), too', {
+    needs: [vmType.swProtected, readaheadRefuses],
+  }, (context) => {
+    using vm = context.kvm.createVm({ type: 'SW_PROTECTED' })
+    using file = vm.createGuestMemfd({ size: pages(4) })
+
+    expect(() => READAHEAD.call(file, context)).toFailWith(READAHEAD.errno)
   })
 
   test('can be opened with O_PATH, for which it has the same inode', { needs: [guestMemfd()] }, (context) => {

@@ -10,7 +10,7 @@ import {
   SNP_PAGE_TYPE,
 } from 'gmem/abi'
 import { Mapping, sevCommand, tdxCommand } from 'gmem/kvm'
-import { cases, describe, expect, gpa, need, pages, test, vmType } from 'gmem/testing'
+import { cases, describe, expect, gpa, guestMemfdMemslot, need, pages, test, vmType } from 'gmem/testing'
 
 const BASE = gpa(0x1_0000_0000)
 const FIRST_GFN = BASE / 4096n
@@ -43,7 +43,7 @@ describe('launch commands, without confidential VMs', () => {
       { command: 'SNP_LAUNCH_FINISH', data: new Uint8Array(88) },
     ] as const,
     ({ command }) => `KVM_SEV_${command} is ENOTTY, and leaves its struct alone`,
-    { needs: [withoutHardware] },
+    { needs: [withoutHardware, guestMemfdMemslot()] },
     ({ kvm }, { command, data }) => {
       using vm = kvm.createVm()
       vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: {} })
@@ -65,9 +65,9 @@ describe('launch commands, without confidential VMs', () => {
     },
   )
 
-  test('KVM_TDX_INIT_MEM_REGION on a vCPU is ENOTTY, and counts nothing', { needs: [withoutHardware] }, ({
-    kvm,
-  }) => {
+  test('KVM_TDX_INIT_MEM_REGION on a vCPU is ENOTTY, and counts nothing', {
+    needs: [withoutHardware, guestMemfdMemslot()],
+  }, ({ kvm }) => {
     using vm = kvm.createVm()
     vm.addMemory({ gpa: BASE, size: pages(1), guestMemfd: {} })
     using vcpu = vm.createVcpu()

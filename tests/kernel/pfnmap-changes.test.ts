@@ -2,6 +2,7 @@
 import { KVM_MEM_READONLY, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from 'gmem/abi'
 import { cases, describe, expect, pages, test } from 'gmem/testing'
 import { ALLOCATED, FAULT_WAYS, Pfnmap, pfnmapModule, pfnmapRows, slotOf, titleOf } from './support/pfnmap.js'
+import { issueOf } from './support/pfnmap-issues.js'
 import { hammerReplaced } from './support/pfnmap-races.js'
 import { sys } from './support/system-calls.js'
 
@@ -12,37 +13,47 @@ const STALE = 0xdead_dead_dead_deadn
 const NO_PAGE = { reason: 'ERROR', code: 'EFAULT' } as const
 
 describe('pages that are replaced under a memslot', () => {
-  cases(FAULTED, titleOf('are the new ones for the guest at once'), { needs }, async (context, row) => {
-    const set = new Pfnmap(context, row)
-    using vm = context.kvm.createVm()
-    const memory = slotOf(vm, set)
-    using vcpu = vm.createVcpu()
-    await vcpu.fill(memory, 0x01)
-    set.write(1, 0x2222n, 'spare')
+  cases(
+    FAULTED,
+    titleOf('are the new ones for the guest at once'),
+    ({ kind }) => ({ needs, ...issueOf(kind) }),
+    async (context, row) => {
+      const set = new Pfnmap(context, row)
+      using vm = context.kvm.createVm()
+      const memory = slotOf(vm, set)
+      using vcpu = vm.createVcpu()
+      await vcpu.fill(memory, 0x01)
+      set.write(1, 0x2222n, 'spare')
 
-    set.replace(STALE, 1, 1)
-    const seen = await vcpu.read64(memory.gpaOf(pages(1)))
-    await vcpu.write64(memory.gpaOf(pages(1)), 0x3333n)
+      set.replace(STALE, 1, 1)
+      const seen = await vcpu.read64(memory.gpaOf(pages(1)))
+      await vcpu.write64(memory.gpaOf(pages(1)), 0x3333n)
 
-    expect(seen).toBe(0x2222n)
-    expect([set.read(1), set.read(1, 'spare')]).toEqual([0x3333n, STALE])
-    await expect(vcpu).toSeeFilledWith(0x01, memory.range(pages(2), pages(2)))
-  })
+      expect(seen).toBe(0x2222n)
+      expect([set.read(1), set.read(1, 'spare')]).toEqual([0x3333n, STALE])
+      await expect(vcpu).toSeeFilledWith(0x01, memory.range(pages(2), pages(2)))
+    },
+  )
 })
 
 describe('pages that are zapped under a memslot', () => {
-  cases(FAULTED, titleOf('come back with what they held'), { needs }, async (context, row) => {
-    const set = new Pfnmap(context, row)
-    using vm = context.kvm.createVm()
-    const memory = slotOf(vm, set)
-    using vcpu = vm.createVcpu()
-    await vcpu.fill(memory, 0x5a)
+  cases(
+    FAULTED,
+    titleOf('come back with what they held'),
+    ({ kind }) => ({ needs, ...issueOf(kind) }),
+    async (context, row) => {
+      const set = new Pfnmap(context, row)
+      using vm = context.kvm.createVm()
+      const memory = slotOf(vm, set)
+      using vcpu = vm.createVcpu()
+      await vcpu.fill(memory, 0x5a)
 
-    set.zap(2, 1)
+      set.zap(2, 1)
 
-    await expect(vcpu).toSeeFilledWith(0x5a, memory)
-    expect([set.info(2).faults, set.info(3).faults]).toEqual([2, 1])
-  })
+      await expect(vcpu).toSeeFilledWith(0x5a, memory)
+      expect([set.info(2).faults, set.info(3).faults]).toEqual([2, 1])
+    },
+  )
 
   test('are gone for the guest, too, where nothing maps them again', { needs }, async (context) => {
     const set = new Pfnmap(context, { kind: 'refcounted', way: 'remap' })
@@ -66,7 +77,10 @@ describe('pages that are zapped under a memslot', () => {
 })
 
 describe('a mapping of VM_PFNMAP memory under a memslot', () => {
-  test('that is replaced by one of other pages is those for the guest', { needs }, async (context) => {
+  test('that is replaced by one of other pages is those for the guest', {
+    needs,
+    ...issueOf('tails'),
+  }, async (context) => {
     const old = new Pfnmap(context, { kind: 'tails', way: 'remap' })
     const other = new Pfnmap(context, { kind: 'refcounted', way: 'fault' })
     other.write(1, 0x2222n)
@@ -215,7 +229,7 @@ describe('a page that cannot be written', () => {
 })
 
 describe('a vCPU that writes all the time', () => {
-  test('never writes to a page that was replaced', { needs }, async (context) => {
+  test('never writes to a page that was replaced', { needs, ...issueOf('tails') }, async (context) => {
     const { stale, current, passes } = await hammerReplaced(context, { kind: 'tails', way: 'fault' }, 8)
 
     expect(stale).toEqual([])

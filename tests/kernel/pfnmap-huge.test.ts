@@ -5,6 +5,7 @@ import { cases, describe, expect, type GmemContext, gpaAdd, pages, tdp, test } f
 import { BASE } from './support/conversion.js'
 import { PciMemory, pciMemory } from './support/pci-memory.js'
 import { type PageKind, Pfnmap, pfnmapModule, slotOf } from './support/pfnmap.js'
+import { issueOf } from './support/pfnmap-issues.js'
 
 const STALE = 0xdead_dead_dead_deadn
 const HUGE = 512
@@ -28,7 +29,7 @@ describe('2 MiB mapped at once by its driver', () => {
   cases(
     kinds,
     ({ kind }) => `are one page for the guest, too: ${kind}`,
-    { needs },
+    ({ kind }) => ({ needs, ...issueOf(kind) }),
     async (context, { kind }) => {
       const set = setOf(context, kind)
       using vm = context.kvm.createVm()
@@ -50,7 +51,7 @@ describe('2 MiB mapped at once by its driver', () => {
   cases(
     kinds,
     ({ kind }) => `are gone and back as one when one page of them is zapped: ${kind}`,
-    { needs },
+    ({ kind }) => ({ needs, ...issueOf(kind) }),
     async (context, { kind }) => {
       const set = setOf(context, kind)
       using vm = context.kvm.createVm()
@@ -74,7 +75,7 @@ describe('2 MiB mapped at once by its driver', () => {
   cases(
     kinds,
     ({ kind }) => `are the new ones for the guest when they are replaced: ${kind}`,
-    { needs },
+    ({ kind }) => ({ needs, ...issueOf(kind) }),
     async (context, { kind }) => {
       const set = setOf(context, kind)
       using vm = context.kvm.createVm()
@@ -95,7 +96,10 @@ describe('2 MiB mapped at once by its driver', () => {
     },
   )
 
-  test('are small pages in a memslot that is not aligned as they are', { needs }, async (context) => {
+  test('are small pages in a memslot that is not aligned as they are', {
+    needs,
+    ...issueOf('compound'),
+  }, async (context) => {
     const set = setOf(context, 'compound')
     using vm = context.kvm.createVm()
     const memory = vm.addMemory({
@@ -113,7 +117,10 @@ describe('2 MiB mapped at once by its driver', () => {
     expect(set.read(7)).toBe(0x77n)
   })
 
-  test('are small pages where one of them is protected', { needs }, async (context) => {
+  test('are small pages where one of them is protected', {
+    needs,
+    ...issueOf('compound'),
+  }, async (context) => {
     const set = setOf(context, 'compound')
     set.protect(9, 1)
     using vm = context.kvm.createVm()
@@ -131,7 +138,10 @@ describe('2 MiB mapped at once by its driver', () => {
     expect(write).toBeExit({ reason: 'MMIO', gpa: memory.gpaOf(pages(9)), isWrite: true })
   })
 
-  test('are small pages while the memslot logs dirty pages', { needs }, async (context) => {
+  test('are small pages while the memslot logs dirty pages', {
+    needs,
+    ...issueOf('compound'),
+  }, async (context) => {
     const set = setOf(context, 'compound')
     using vm = context.kvm.createVm()
     const memory = slotOf(vm, set, { flags: KVM_MEM_LOG_DIRTY_PAGES })

@@ -13,6 +13,7 @@ import {
   slotOf,
   titleOf,
 } from './support/pfnmap.js'
+import { issueOf, UNCOUNTED_FOR_KVM } from './support/pfnmap-issues.js'
 import { VmFolder } from './support/vm-life.js'
 
 const needs = [pfnmapModule]
@@ -45,7 +46,7 @@ describe('a memslot over VM_PFNMAP memory', () => {
   cases(
     EVERY_PAGE,
     titleOf('are one memory for guest, host and kernel, without a reference'),
-    { needs },
+    ({ kind }) => ({ needs, ...issueOf(kind) }),
     async (context, row) => {
       const set = new Pfnmap(context, row)
       const before = set.refcounts()
@@ -67,22 +68,30 @@ describe('a memslot over VM_PFNMAP memory', () => {
     },
   )
 
-  cases(EVERY_PAGE, titleOf('are let go of with the VM'), { needs }, async (context, row) => {
-    const set = new Pfnmap(context, row)
-    const before = set.refcounts()
-    const vm = context.kvm.createVm()
-    const memory = slotOf(vm, set)
-    await vm.createVcpu().fill(memory, 0x5a)
-    const folder = new VmFolder(vm)
+  cases(
+    EVERY_PAGE,
+    titleOf('are let go of with the VM'),
+    ({ kind }) => ({ needs, ...issueOf(kind) }),
+    async (context, row) => {
+      const set = new Pfnmap(context, row)
+      const before = set.refcounts()
+      const vm = context.kvm.createVm()
+      const memory = slotOf(vm, set)
+      await vm.createVcpu().fill(memory, 0x5a)
+      const folder = new VmFolder(vm)
 
-    vm.close()
+      vm.close()
 
-    expect(await folder.vanishes()).toBe(true)
-    expect(set.refcounts()).toEqual(before)
-    expect(set.mapping).toBeFilledWith(0x5a)
-  })
+      expect(await folder.vanishes()).toBe(true)
+      expect(set.refcounts()).toEqual(before)
+      expect(set.mapping).toBeFilledWith(0x5a)
+    },
+  )
 
-  test('is mapped whole by KVM_PRE_FAULT_MEMORY', { needs: [...needs, preFault()] }, async (context) => {
+  test('is mapped whole by KVM_PRE_FAULT_MEMORY', {
+    needs: [...needs, preFault()],
+    ...issueOf('tails', UNCOUNTED_FOR_KVM),
+  }, async (context) => {
     const set = new Pfnmap(context, { kind: 'tails', way: 'fault' })
     const before = set.refcounts()
     using vm = context.kvm.createVm()
@@ -98,6 +107,7 @@ describe('a memslot over VM_PFNMAP memory', () => {
 
   test('refuses KVM_PRE_FAULT_MEMORY where user space has no page', {
     needs: [...needs, preFault()],
+    ...issueOf('tails', UNCOUNTED_FOR_KVM),
   }, async (context) => {
     const set = new Pfnmap(context, { kind: 'tails', way: 'remap' })
     using vm = context.kvm.createVm()
@@ -112,7 +122,7 @@ describe('a memslot over VM_PFNMAP memory', () => {
     expect(second).toMatchObject({ code: 'EFAULT', size: pages(2) })
   })
 
-  test('logs what the guest writes', { needs }, async (context) => {
+  test('logs what the guest writes', { needs, ...issueOf('tails') }, async (context) => {
     const set = new Pfnmap(context, { kind: 'tails', way: 'fault' })
     using vm = context.kvm.createVm()
     const memory = slotOf(vm, set, { flags: KVM_MEM_LOG_DIRTY_PAGES })
@@ -126,7 +136,7 @@ describe('a memslot over VM_PFNMAP memory', () => {
     expect([first, vm.dirtyLog(memory.slot, memory.size)[0]]).toEqual([0b0010, 0b1000])
   })
 
-  test('is one memory for two VMs', { needs }, async (context) => {
+  test('is one memory for two VMs', { needs, ...issueOf('tails') }, async (context) => {
     const set = new Pfnmap(context, { kind: 'tails', way: 'fault' })
     using one = context.kvm.createVm()
     using two = context.kvm.createVm()
@@ -149,7 +159,7 @@ describe('the clock that KVM itself writes into guest memory', () => {
     CLOCK_KINDS,
     ({ kind }) =>
       `is in VM_PFNMAP memory without a reference, and in the new page after a replacement: ${kind} pages`,
-    { needs },
+    ({ kind }) => ({ needs, ...issueOf(kind, UNCOUNTED_FOR_KVM) }),
     async (context, { kind }) => {
       const set = new Pfnmap(context, { kind, way: 'fault' })
       const before = set.refcounts()
@@ -177,6 +187,7 @@ describe('the clock that KVM itself writes into guest memory', () => {
 describe('VM_PFNMAP memory beside guest_memfd', () => {
   test('is left alone by what happens to the file, and the other way round', {
     needs: [...needs, sharedGuestMemfd],
+    ...issueOf('tails'),
   }, async (context) => {
     const set = new Pfnmap(context, { kind: 'tails', way: 'fault' })
     using vm = context.kvm.createVm()
@@ -198,6 +209,7 @@ describe('VM_PFNMAP memory beside guest_memfd', () => {
 
   test('is the shared half of a memslot whose private half is a guest_memfd', {
     needs: [...needs, ...privateMemory],
+    ...issueOf('tails'),
   }, async (context) => {
     const set = new Pfnmap(context, { kind: 'tails', way: 'fault' })
     const before = set.refcounts()

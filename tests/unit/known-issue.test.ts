@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, describe, expect, it } from 'vitest'
+import { UnexpectedExitError } from '../../src/kvm/index.js'
 import {
   isAssertion,
   judgeKnownIssue,
@@ -75,6 +76,24 @@ describe('a known issue that shows in an assertion', () => {
   })
 })
 
+describe('a known issue that shows as an exit', () => {
+  const exit: KnownIssue = { ...issue, shows: 'exit' }
+  const failure = new UnexpectedExitError('read64(0x1000)', { reason: 'HLT' })
+
+  it('is reported with the operation that exited', () => {
+    expect(judgeKnownIssue(exit, '7.3.4', { failure, complaint: null })).toMatchObject({
+      seen: expect.stringContaining('read64(0x1000) did not complete'),
+    })
+  })
+
+  it('does not excuse a failed expectation, nor is excused by a mark for those', () => {
+    const expectation = assertions['a matcher of vitest']
+
+    expect(() => judgeKnownIssue(exit, '7.3', { failure: expectation, complaint: null })).toThrow(/1 to be 2/)
+    expect(() => judgeKnownIssue(issue, '7.3', { failure, complaint: null })).toThrow(UnexpectedExitError)
+  })
+})
+
 describe('a known issue that shows as a splat', () => {
   it('is reported with the splat', () => {
     expect(judgeKnownIssue(splat, '7.3.4', { failure: null, complaint })).toMatchObject({
@@ -108,6 +127,8 @@ describe('releases', () => {
       false,
     ])
     expect(knownOn({ id: 'F9', symptom: '', expected: '' }, '9.9')).toBe(true)
+    expect(knownOn({ ...issue, notOn: ['7.3.5'] }, '7.3.4')).toBe(true)
+    expect(knownOn({ ...issue, notOn: ['7.3.5'] }, '7.3.5-gmem')).toBe(false)
   })
 
   it('match by whole numbers', () => {

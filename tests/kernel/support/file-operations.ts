@@ -13,7 +13,7 @@ import {
   SEEK_SET,
 } from 'gmem/abi'
 import { binding, type GuestMemfd } from 'gmem/kvm'
-import { type GmemContext, pages } from 'gmem/testing'
+import { type GmemContext, kernelAtLeast, pages } from 'gmem/testing'
 import { memfd, pathFd, pipe, procPath, sys } from './system-calls.js'
 
 const { addon } = binding
@@ -96,10 +96,17 @@ export const DATA: readonly Operation[] = [
     errno: 'EINVAL',
     call: (file) => sys('copy_file_range', file.fd, null, file.fd, null, ONE_PAGE, 0),
   },
-  { what: 'readahead(2)', errno: 'EINVAL', call: (file) => sys('readahead', file.fd, 0, ONE_PAGE) },
   { what: 'fsync(2)', errno: 'EINVAL', call: (file) => sys('fsync', file.fd) },
   { what: 'fdatasync(2)', errno: 'EINVAL', call: (file) => sys('fdatasync', file.fd) },
 ]
+
+/** ksys_readahead() refuses files without a file system of their own since 6.16; before that it reads nothing, and says 0. */
+export const READAHEAD: Operation = {
+  what: 'readahead(2)',
+  errno: 'EINVAL',
+  call: (file) => sys('readahead', file.fd, 0, ONE_PAGE),
+}
+export const readaheadRefuses = kernelAtLeast('6.16')
 
 /** Changes of attributes: kvm_gmem_setattr() refuses all of them (7.3.4), the same size and the same owner too. */
 export const ATTRIBUTES: readonly Operation[] = [

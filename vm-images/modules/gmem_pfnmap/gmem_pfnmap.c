@@ -18,6 +18,9 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#include <linux/pfn_t.h>
+#endif
 #include "gmem_pfnmap.h"
 
 #define PAGES_MAX 512U
