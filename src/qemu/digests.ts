@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { partialName } from './sweep.js'
 
 /** Files below this size are read each time; above it, a file that looks the same keeps its digest. */
 const REMEMBERED_BYTES_MIN = 64 * 1024
@@ -69,7 +70,7 @@ export class FileDigests {
   /** Writes what was learnt. */
   async close(): Promise<void> {
     if (!this.#changed) return
-    const partial = `${this.file}.${process.pid}.partial`
+    const partial = partialName(this.file)
     await mkdir(dirname(this.file), { recursive: true })
     await writeFile(partial, JSON.stringify(Object.fromEntries(this.#memory)))
     await rename(partial, this.file)

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { InfrastructureError } from './errors.js'
+import { partialName } from './sweep.js'
 
 /**
  * Where the C sources of what runs beside Node in the guest are (and of one that measures the host). The same
@@ -29,7 +30,7 @@ export async function compileGuestProgram(name: 'init' | 'trial' | 'tsc', cacheD
   const program = join(folder, `${name}-${hash.slice(0, 16)}`)
   if (await stat(program).catch(() => null)) return program
   await mkdir(folder, { recursive: true })
-  const partial = `${program}.${process.pid}.partial`
+  const partial = partialName(program)
   try {
     await compile(source, partial)
     await rename(partial, program)

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { partialName } from './sweep.js'
 
 /** What was found out, and whether the next run may rely on it. */
 export interface Finding<T> {
@@ -28,7 +29,7 @@ export async function rememberForHost<T>(
   }
   const { value, keep } = await find()
   if (!keep) return value
-  const partial = `${file}.${process.pid}.partial`
+  const partial = partialName(file)
   await mkdir(folder, { recursive: true })
   await writeFile(partial, JSON.stringify(value))
   await rename(partial, file)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import { formatInitConfig, type InitConfig } from './init-config.js'
 import { sharedLibraries } from './libraries.js'
 import { type ModulePlan, planModules, readModule, readModuleIndex } from './modules.js'
 import { packageFiles } from './packages.js'
-import { sweepOldest } from './sweep.js'
+import { partialName, sweepOldest } from './sweep.js'
 
 /** Part of the cache's key: raise it when the same input gives another archive. */
 const FORMAT_VERSION = 1
@@ -201,8 +201,7 @@ async function pack(members: readonly Member[], file: string): Promise<void> {
     { type: 'directory', path: '/tmp', mode: 0o1777 },
   ]
   for (const { path, mode, read } of members) entries.push({ type: 'file', path, mode, data: await read() })
-  // Two kernels of one process can want the same archive at once.
-  const partial = `${file}.${process.pid}-${randomUUID()}.partial`
+  const partial = partialName(file)
   const output = await open(partial, 'w')
   try {
     for (const piece of writeCpio(entries)) await output.write(piece)

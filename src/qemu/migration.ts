@@ -3,6 +3,7 @@ import { rename, rm, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SavedVmError } from './errors.js'
 import type { QmpClient } from './qmp.js'
+import { partialName } from './sweep.js'
 
 /**
  * RAM stays in its file, shared with QEMU, and is left out of the state stream: saving and restoring then
@@ -20,7 +21,7 @@ const POLL_MS = 2
  * SavedVmError; then there is no such file.
  */
 export async function saveDeviceState(qmp: QmpClient, file: string, signal?: AbortSignal): Promise<void> {
-  const partial = `${file}.${process.pid}.partial`
+  const partial = partialName(file)
   try {
     await qmp.execute('migrate-set-capabilities', { capabilities: CAPABILITIES })
     await qmp.execute('stop')

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { randomUUID } from 'node:crypto'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isAlive } from '../processes.js'
@@ -37,6 +38,14 @@ export function selectOld(
   return youngestFirst
     .filter(({ usedMs }, index) => index >= keep || usedMs < oldestMs)
     .map(({ name }) => name)
+}
+
+/**
+ * The name of a file while it is written, before it is renamed. Two kernels of one process can want the same file at once, so the process
+ * alone does not tell them apart.
+ */
+export function partialName(file: string): string {
+  return `${file}.${randomUUID()}.${process.pid}.partial`
 }
 
 /** Whether a name is `….PID.partial` of a process that is gone: it was killed while it wrote. */
