@@ -7,7 +7,9 @@ import { promisify } from 'node:util'
 import { ExitCode, GmemError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { cacheRoot, projectRoot } from '../paths.js'
+import { findQemu } from '../qemu/binary.js'
 import type { RunResult } from './schema.js'
+import { readResultFile } from './stored-result.js'
 
 const RUNS_KEPT = 20
 /** `2026-11-21T08-52-11.123Z-4711`: sorts by time, and two runs at once differ by their pid. */
@@ -55,14 +57,12 @@ export async function writeEnvironment(
   request: Readonly<Record<string, unknown>>,
   kernels: readonly KernelImage[],
 ): Promise<void> {
-  const qemu =
-    kernels.length === 0
-      ? null
-      : await firstLine(process.env.GMEM_QEMU ?? 'qemu-system-x86_64', ['--version'])
+  // Null, too, where QEMU cannot be had: the run itself says so.
+  const qemu = kernels.length === 0 ? null : await findQemu().catch(() => null)
   const environment = {
     gmem: { commit: await gitCommit(), root: projectRoot },
     node: process.version,
-    qemu,
+    qemu: qemu && { path: qemu.path, version: qemu.version },
     host: {
       kernel: release(),
       cpu: cpus()[0]?.model ?? 'unknown',
@@ -80,20 +80,20 @@ export async function writeEnvironment(
   }
 }
 
-/** The request and the result of the latest run, or of the run in `folder`. */
+/** The request and the result of the latest run, or of the run in `folder`. Throws a usage error where they are not to be read. */
 export async function readRun(folder?: string): Promise<EarlierRun> {
   const from = folder === undefined ? join(cacheRoot(), 'runs', 'latest') : resolve(folder)
+  const run = await readResultFile(join(from, 'result.json'))
   try {
     const environment = JSON.parse(await readFile(join(from, 'environment.json'), 'utf8')) as Pick<
       EarlierRun,
       'request'
     >
-    const run = JSON.parse(await readFile(join(from, 'result.json'), 'utf8')) as RunResult
     return { folder: from, request: environment.request, run }
   } catch (error) {
-    throw new GmemError(`no finished run to read in ${from}`, {
+    throw new GmemError(`${from} does not say what was run: its environment.json is missing or broken`, {
       exitCode: ExitCode.usage,
-      hint: 'Run gmem test first.',
+      hint: 'Run gmem test again.',
       cause: error,
     })
   }
