@@ -59,3 +59,15 @@ test('a file that leaves a setting changed leaves the files after it VMs of thei
 
   expect(result).toMatchObject({ passed: 4, failed: 0, skipped: 0 })
 })
+
+test('a kernel that dies of an earlier file makes the test that ran flaky, and the report names that file', async () => {
+  appendFileSync(join(small.root, 'tests/kernel/dies-later.test.ts'), `\n// ${'-'.repeat(4000)}`)
+
+  const result = await run('dies-later', 'waits')
+
+  const [victim] = result.targets[0]?.tests.filter(({ status }) => status === 'failed') ?? []
+  expect(victim).toMatchObject({ file: 'tests/kernel/waits.test.ts', failure: 'death', flaky: true })
+  expect(victim?.error?.message).toContain('flaky: in a fresh VM it passed')
+  expect(victim?.error?.message).toContain('in a VM in which tests/kernel/dies-later.test.ts had run before')
+  expect(result).toMatchObject({ passed: 1, failed: 1, skipped: 0 })
+})
