@@ -64,7 +64,7 @@ Examples:
 
 Exit codes: 0 B is not worse than A · 1 B is worse: a test broke, became flaky, or is newly skipped ·
 3 B is worse only by a splat · 2 usage · 69 one side could not be run · 125 a kernel did not build · 130 interrupted.
-A test that only one side has, and time, make nothing worse. Time is compared from --repeat 3 on.`
+A test that only one side has, one for kernels without what B has, and time make nothing worse. Time is compared from --repeat 3 on.`
 
 function exitCodeOf({ worse, changes }: Comparison): ExitCode {
   if (!worse) return ExitCode.ok

@@ -11,6 +11,7 @@ const HEADINGS: Readonly<Record<ChangeKind, string>> = {
   flaky: 'became flaky',
   splat: 'new splat',
   skips: 'newly skipped',
+  moot: 'no longer called for',
   vanished: 'vanished',
   slower: 'slower',
   fixed: 'fixed',

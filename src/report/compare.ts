@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { TARGET_HAS_IT } from '../testing/skip-text.js'
 import type { ReportedSplat, TargetResult, TestResult } from './schema.js'
 import { isFaster, isSlower, type Timing, timingOf } from './timing.js'
 import { groupBy } from './values.js'
@@ -9,7 +10,7 @@ import { groupBy } from './values.js'
  * - `broke`: it passed, or was not there, and fails now;
  * - `flaky`: it gave the same result each time, and does not any more;
  * - `splat`: the kernel complains during it, as it did not before, or in another way;
- * - `skips`: it ran, and is skipped now; `runs`: the other way round;
+ * - `skips`: it ran, and is skipped now; `runs`: the other way round; `moot`: it is skipped because B has what the test must do without;
  * - `fixed`: it failed, or showed a known issue, and passes now; `steady`: it was flaky, and is not any more;
  * - `quiet`: splats are gone; `appeared`, `vanished`: only one side has it;
  * - `slower`, `faster`: its time differs by more than noise.
@@ -19,6 +20,7 @@ export type ChangeKind =
   | 'flaky'
   | 'splat'
   | 'skips'
+  | 'moot'
   | 'vanished'
   | 'slower'
   | 'fixed'
@@ -126,6 +128,7 @@ function changeOf(
   if (fresh.some(isIssueGone)) return old.some(isIssueGone) ? null : 'fixed'
   if (statusB === 'failed' && statusA !== 'failed') return 'broke'
   if (b.splats.some((splat) => !a.splats.includes(splat))) return 'splat'
+  if (statusB === 'skipped' && statusA !== 'skipped') return fresh.every(isMoot) ? 'moot' : 'skips'
   if (statusA !== statusB) return changeOfStatus(statusA, statusB)
   if (a.splats.length > b.splats.length) return 'quiet'
   if (a.timing && b.timing) {
@@ -139,7 +142,6 @@ function changeOfStatus(
   a: TestResult['status'] | undefined,
   b: TestResult['status'] | undefined,
 ): ChangeKind {
-  if (b === 'skipped') return 'skips'
   if (a === 'skipped') return 'runs'
   // The bug on record shows where it did not.
   return b === 'known-issue' && a === 'passed' ? 'broke' : 'fixed'
@@ -153,6 +155,11 @@ function isFlaky({ statuses }: Seen, results: readonly TestResult[]): boolean {
 /** The bug that a test is marked with is gone: gmem calls that failed, to have the mark removed; the kernel got better. */
 function isIssueGone({ error }: TestResult): boolean {
   return error?.name === 'KnownIssueGoneError'
+}
+
+/** Made for kernels without something that B has: nothing was lost. */
+function isMoot({ reason }: TestResult): boolean {
+  return reason?.endsWith(TARGET_HAS_IT) === true
 }
 
 function isOpen({ allowed }: ReportedSplat): boolean {
@@ -186,6 +193,7 @@ function detailOf(
     case 'quiet':
       return `was: ${old.flatMap((test) => test.splats ?? []).find((splat) => isNew(splat, b))?.title ?? ''}`
     case 'skips':
+    case 'moot':
       return fresh.find(({ reason }) => reason)?.reason ?? ''
     case 'runs':
       return `${tally(b)}; was skipped: ${old.find(({ reason }) => reason)?.reason ?? ''}`
@@ -220,6 +228,7 @@ const SEVERITY: readonly ChangeKind[] = [
   'flaky',
   'splat',
   'skips',
+  'moot',
   'vanished',
   'fixed',
   'steady',

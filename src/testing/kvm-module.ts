@@ -2,32 +2,55 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
-import { loadModule, unloadModule } from './module.js'
-import { forgetTarget } from './probe-target.js'
+import { insertModule, removeModule } from './module.js'
+import { takeTarget } from './probe-target.js'
+import type { TargetInfo } from './target.js'
 
 /** The module of a processor's make: the one that is loaded goes first, and comes back last. */
 const MAKES = ['kvm_amd', 'kvm_intel'] as const
 
+/** KVM's modules, and what was probed with them as they came. */
+interface Found {
+  readonly make: string
+  readonly target: TargetInfo | null
+}
+
+let found: Found | null = null
+
 /**
- * Sets a parameter of the kvm module that can be set only when it is loaded, in a VM of gmem's own: there nothing else uses KVM, and the next
- * test file gets another VM. Does nothing where the parameter has that value, does not exist, or is not this VM's to set. KernelError
- * with EBUSY or EWOULDBLOCK while a VM or a KVM descriptor is open.
+ * Sets a parameter of the kvm module that can be set only when it is loaded, in a VM of gmem's own, where nothing else uses KVM, for the rest
+ * of the test file. Does nothing where the parameter has that value, does not exist, or is not this VM's to set. KernelError with EBUSY
+ * or EWOULDBLOCK while a VM or a KVM descriptor is open.
  */
 export function setKvmParameter(name: string, value: 'Y' | 'N'): void {
   const parameter = `/sys/module/kvm/parameters/${name}`
   if (process.env.GMEM_OUT_PORT === undefined || !existsSync(parameter)) return
   if (readFileSync(parameter, 'latin1').trim() === value) return
   const make = loadedMake()
-  const kvm = kvmModuleFile('kvm')
   // Built in: then it is the kernel's command line that says.
-  if (make === undefined || kvm === null) return
-  const makeFile = kvmModuleFile(make)
-  if (makeFile === null) return
-  unloadModule(make)
-  unloadModule('kvm')
-  loadModule(kvm, `${name}=${value}`)
-  loadModule(makeFile)
-  forgetTarget()
+  if (make === undefined || kvmModuleFile('kvm') === null || kvmModuleFile(make) === null) return
+  found ??= { make, target: takeTarget() }
+  reloadKvm(make, `${name}=${value}`)
+  takeTarget()
+}
+
+/** Loads KVM as it was before the first setKvmParameter(). Returns whether there was any. KernelError as there. */
+export function restoreKvm(): boolean {
+  if (found === null) return false
+  const { make, target } = found
+  reloadKvm(make, '')
+  takeTarget(target)
+  found = null
+  return true
+}
+
+function reloadKvm(make: string, parameters: string): void {
+  const [kvmFile, makeFile] = [kvmModuleFile('kvm'), kvmModuleFile(make)]
+  if (kvmFile === null || makeFile === null) throw new Error(`no file of the modules kvm and ${make}`)
+  removeModule(make)
+  removeModule('kvm')
+  insertModule(kvmFile, parameters)
+  insertModule(makeFile)
 }
 
 /** The name of the make's module that is loaded, undefined where KVM is built in or for another make. */

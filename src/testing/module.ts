@@ -18,7 +18,7 @@ export function testModule(name: string): Need {
     const { file, reason } = listed(name)
     if (file === undefined) return reason ?? 'gmem put none into this VM'
     try {
-      insertModule(file, '')
+      insertModule(file)
       return null
     } catch (error) {
       return `loading it fails: ${error instanceof Error ? error.message : String(error)}`
@@ -35,13 +35,8 @@ export function loadModule(file: string, parameters = ''): void {
   insertModule(file, parameters)
 }
 
-/** delete_module(2). KernelError with EBUSY or EWOULDBLOCK while it is in use, ENOENT where it is not loaded. */
-export function unloadModule(name: string): void {
-  testObserver().onKernelChanged?.()
-  binding.addon.syscall(SYS.delete_module, [cString(name), 0])
-}
-
-function insertModule(file: string, parameters: string): void {
+/** loadModule(), by one who puts everything back before the next test file. */
+export function insertModule(file: string, parameters = ''): void {
   const { addon } = binding
   const fd = addon.open(file, O_RDONLY, 0)
   try {
@@ -49,6 +44,17 @@ function insertModule(file: string, parameters: string): void {
   } finally {
     addon.close(fd)
   }
+}
+
+/** delete_module(2). KernelError with EBUSY or EWOULDBLOCK while it is in use, ENOENT where it is not loaded. */
+export function unloadModule(name: string): void {
+  testObserver().onKernelChanged?.()
+  removeModule(name)
+}
+
+/** unloadModule(), by one who puts everything back before the next test file. */
+export function removeModule(name: string): void {
+  binding.addon.syscall(SYS.delete_module, [cString(name), 0])
 }
 
 function listed(name: string): { readonly file?: string; readonly reason?: string } {

@@ -8,6 +8,7 @@ import {
   type VmTypeName,
 } from '../abi/index.js'
 import { releaseAtLeast } from './release.js'
+import { TARGET_HAS_IT } from './skip-text.js'
 import { type TargetInfo, vmTypeInfo } from './target.js'
 
 /** Something that a test needs from its target. A value: it can be named, negated and asked. */
@@ -182,6 +183,6 @@ export function kernelAtLeast(version: string): Need {
 /** The opposite of a need. */
 export function not(other: Need): Need {
   return need(`no ${other.name}`, async (target) =>
-    (await other.unmet(target)) === null ? 'the target has it' : null,
+    (await other.unmet(target)) === null ? TARGET_HAS_IT : null,
   )
 }

@@ -33,9 +33,11 @@ export function probeTarget(): TargetInfo {
   return cached
 }
 
-/** KVM is another one now: the next question is asked anew. */
-export function forgetTarget(): void {
-  cached = null
+/** KVM is another one now: the next question is asked anew, or has `known` as its answer. Returns what was known. */
+export function takeTarget(known: TargetInfo | null = null): TargetInfo | null {
+  const before = cached
+  cached = known
+  return before
 }
 
 function probe(): TargetInfo {

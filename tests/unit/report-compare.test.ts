@@ -16,6 +16,7 @@ const failed: Part = {
   error: { name: 'AssertionError', message: 'expected 0xaa to be 0x0\nmore' },
 }
 const skipped: Part = { status: 'skipped', reason: 'needs VM type SNP' }
+const moot: Part = { status: 'skipped', reason: 'needs no VM type SNP: the target has it' }
 const known: Part = { status: 'known-issue', knownIssue: { id: 'F1', symptom: 'SIGKILL waits' } }
 const gone: Part = {
   status: 'failed',
@@ -57,6 +58,7 @@ describe('a test, seen once on each side,', () => {
     ['whose known issue is gone', known, gone, 'fixed'],
     ['whose known issue was gone before', gone, gone, undefined],
     ['that passed and is skipped', passed, skipped, 'skips'],
+    ['that is for kernels without what B has', passed, moot, 'moot'],
     ['that was skipped and passes', skipped, passed, 'runs'],
     ['that passed and is flaky', passed, flaky, 'flaky'],
     ['that was flaky and passes', flaky, passed, 'steady'],
@@ -108,6 +110,8 @@ describe('B is', () => {
     ['flaky', [passed], [flaky], true],
     ['splat', [warn], [kasan], true],
     ['skips', [passed], [skipped], true],
+    ['moot', [passed], [moot], false],
+    ['skips', [passed, passed], [moot, skipped], true],
     ['fixed', [failed], [passed], false],
     ['vanished', [passed], [], false],
     ['appeared', [], [passed], false],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { relative } from 'node:path'
+import { restoreKvm } from '../../testing/kvm-module.js'
 import { recordError, type TestInfo, type TestObserver, type TestResult } from '../../testing/lifecycle.js'
 import type { LedgerEntry, TestIdentity, TroublePolicy } from '../protocol.js'
 import { CoverageReader } from './coverage.js'
@@ -82,7 +83,18 @@ export class Observer implements TestObserver {
       return
     }
     await this.#reportFileLeak()
-    if (this.#gate.hasComplained || areSettingsChanged()) this.onKernelChanged()
+    if (!this.#isAsNew()) this.onKernelChanged()
+  }
+
+  /** Whether the next file may have this kernel, once KVM is as it came. */
+  #isAsNew(): boolean {
+    try {
+      if (restoreKvm()) countFresh()
+    } catch {
+      // Something still uses it.
+      return false
+    }
+    return !this.#gate.hasComplained && !areSettingsChanged()
   }
 
   async #reportFileLeak(): Promise<void> {
