@@ -237,10 +237,7 @@ export interface Addon {
   open(path: string, flags: number, mode: number): number
   close(fd: number): void
   ftruncate(fd: number, length: bigint): void
-  /**
-   * What files hold, one after the other, each with a NUL after it; nothing but that of a file that cannot be read. `paths`: one a line.
-   * For many small ones: in an emulated guest each of Node's own reads costs a millisecond.
-   */
+  /** What files hold, each with a NUL after it; nothing but that where one cannot be read. `paths`: one a line. See read_files.h. */
   readFiles(paths: string): Uint8Array
   /** fork(); the child issues the ioctl on the inherited fd and reports its errno name ('' for success). */
   forkIoctl(fd: number, request: number, argument: Uint8Array | bigint | null): string

@@ -4,9 +4,10 @@ import type { MachineExit } from '../qemu/machine.js'
 import { type Death, describeDeath } from './death.js'
 import { HangWatch } from './hang.js'
 import { collectHangEvidence } from './hang-evidence.js'
+import { LeakSearch } from './leak-search.js'
 import { Ledger } from './ledger.js'
 import { ListeningWorker } from './listening-worker.js'
-import type { GuestMessage } from './protocol.js'
+import type { GuestMessage, GuestMessageOf } from './protocol.js'
 import type { Session } from './session.js'
 import type { SessionSource } from './source.js'
 
@@ -30,10 +31,8 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   #isReady = false
   /** The VM is not what it was: something failed in it, or its modules or settings were changed. */
   #isSpoilt = false
-  /** Files of which a test has run in this VM. */
-  readonly #files = new Set<string>()
   #failure: unknown = null
-  #leakSearch: 'none' | 'each-test' | 'over' = 'none'
+  readonly #leakSearch = new LeakSearch()
   #vms = 0
   #stopped = false
 
@@ -75,11 +74,9 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   /** Gets a VM and has its worker start; what is to run follows when it has. */
   async #bringUp(): Promise<void> {
     try {
-      const session = await this.source.take()
-      if (this.#stopped) {
-        await session.close()
-        return
-      }
+      // What something has happened to is tried again in a fresh VM.
+      const session = await this.source.take({ fresh: this.#vms > 0 })
+      if (this.#stopped) return void (await session.close())
       this.#adopt(session)
       if (this.#startRequest) session.send({ type: 'vitest', message: this.#startRequest })
     } catch (error) {
@@ -98,7 +95,6 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     this.#session = session
     this.#isReady = false
     this.#isSpoilt = false
-    this.#files.clear()
     this.#vms += 1
     session.on('message', (message) => this.#receive(session, message))
     session.on('exit', (exit) => this.#onExit(session, exit))
@@ -117,8 +113,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
         this.#forward(message.message)
         break
       case 'test-start':
-        this.#files.add(message.test.file)
-        session.testStartUs = message.logTimeUs
+        session.testStarts(message)
         this.#ledger.started(message.test)
         this.#hang?.testStarted(message.test)
         break
@@ -130,7 +125,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
         break
       case 'late-splat': {
         const result = this.#ledger.condemn(message.testId, message.error, message.splats)
-        if (isUsed(session)) this.#ledger.doubt(message.testId, result, describeUse(session))
+        if (session.isUsed) this.#ledger.doubt(message.testId, result, session.useText)
         void this.#replace(session)
         break
       }
@@ -145,12 +140,9 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     }
   }
 
-  #onTestEnd(
-    session: Session,
-    { test, result, replaceVm }: Extract<GuestMessage, { type: 'test-end' }>,
-  ): void {
+  #onTestEnd(session: Session, { test, result, replaceVm }: GuestMessageOf<'test-end'>): void {
     const isFailed = result.status === 'fail'
-    if (isFailed && replaceVm && isUsed(session)) this.#ledger.doubt(test.id, result, describeUse(session))
+    if (isFailed && replaceVm && session.isUsed) this.#ledger.doubt(test.id, result, session.useText)
     else this.#ledger.finished(test, result)
     if (isFailed || result.knownIssue !== undefined) this.#isSpoilt = true
     this.#hang?.testEnded()
@@ -176,10 +168,9 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   /** Gives the VM back, where it is as it was, for the next file. */
   #handOn(): void {
     const session = this.#session
-    if (session === null || this.#isSpoilt || this.#leakSearch !== 'none') return
+    if (session === null || this.#isSpoilt || !this.#leakSearch.isIdle) return
     this.#session = null
     this.#hang?.close()
-    for (const file of this.#files) session.earlierFiles.add(file)
     void this.source.giveBack(session)
   }
 
@@ -200,7 +191,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   /** A VM has died: pin it on the test that ran, then go on in a fresh one. */
   async #mourn(session: Session, death: Death): Promise<void> {
     const { suspect } = this.#ledger
-    const use = isUsed(session) ? `, ${describeUse(session)}` : ''
+    const use = session.isUsed ? `, ${session.useText}` : ''
     const report = await describeDeath(session, death, `${suspect?.when ?? 'while no test ran'}${use}`)
     const { error } = report
     this.source.options.onEvent?.({
@@ -209,7 +200,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
       console: session.machine.consoleFile,
       ...(suspect && { test: suspect.test.name }),
     })
-    if (this.#runRequest === null || !this.#ledger.blame(report, isUsed(session))) {
+    if (this.#runRequest === null || !this.#ledger.blame(report, session.isUsed)) {
       return this.emit('error', Object.assign(new Error(error.message), { name: error.name }))
     }
     await this.#replace(session)
@@ -229,19 +220,10 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     await this.#bringUp()
   }
 
-  /**
-   * Finds the test that left something behind: the whole file again, in a fresh VM, looking after each test. What does not show again
-   * is no verdict on any test; it is said, and the results stand.
-   */
   #lookForLeak(session: Session, what: string): void {
-    if (this.#leakSearch === 'none') {
-      this.#leakSearch = 'each-test'
-      this.#ledger.forget()
-    } else {
-      this.#leakSearch = 'over'
-      const text = `a test file left behind: ${what}; run again, no single test of it did`
-      this.source.options.onEvent?.({ type: 'note', text })
-    }
+    const text = this.#leakSearch.found(what)
+    if (text === null) this.#ledger.forget()
+    else this.source.options.onEvent?.({ type: 'note', text })
     void this.#replace(session)
   }
 
@@ -260,18 +242,9 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   }
 
   #sendLedger(): void {
-    const { policy: ordinary } = this.source
-    const leaks = { none: ordinary.leaks, 'each-test': 'thorough', over: 'off' } as const
-    const isUsedVm = this.#session !== null && isUsed(this.#session)
-    const policy = { ...ordinary, leaks: leaks[this.#leakSearch], isUsedVm }
+    const { policy: usual } = this.source
+    const isUsedVm = this.#session?.isUsed === true
+    const policy = { ...usual, leaks: this.#leakSearch.policyAfter(usual.leaks), isUsedVm }
     this.#session?.send({ type: 'ledger', policy, entries: this.#ledger.entries() })
   }
-}
-
-function isUsed(session: Session): boolean {
-  return session.earlierFiles.size > 0
-}
-
-function describeUse(session: Session): string {
-  return `in a VM in which ${[...session.earlierFiles].join(', ')} had run before`
 }

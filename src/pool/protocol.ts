@@ -66,6 +66,9 @@ export type GuestMessage =
   | { readonly type: 'bench-step'; readonly what: string }
   | { readonly type: 'bench-result'; readonly result: BenchResults[BenchName] | null; readonly error: string }
 
+/** The messages of a type. */
+export type GuestMessageOf<T extends GuestMessage['type']> = Extract<GuestMessage, { type: T }>
+
 /** What one object file of the kernel has counted. */
 export interface ObjectCounters {
   /** Its name without folder and ending: `guest_memfd`. */

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeFrame, FrameDecoder } from '../channel/frames.js'
 import { InfrastructureError } from '../qemu/errors.js'
 import type { Machine, MachineExit } from '../qemu/machine.js'
-import type { GuestMessage, HostMessage } from './protocol.js'
+import type { GuestMessage, GuestMessageOf, HostMessage } from './protocol.js'
 
 /** What a QEMU that has ended left in its socket is read by then on any machine, in ms. */
 const LAST_WORDS_MS_MAX = 10_000
@@ -21,6 +21,8 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
   testStartUs = 0
   /** Test files that were handed this VM before the one that has it now, and ran tests in it. */
   readonly earlierFiles = new Set<string>()
+  /** The one that has it now, once it has run a test. */
+  #file: string | null = null
   #exit: MachineExit | null = null
 
   constructor(
@@ -31,6 +33,27 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
     super()
     machine.fromGuest.on('data', (chunk: Buffer) => this.#receive(chunk))
     void this.#awaitEnd()
+  }
+
+  testStarts({ test, logTimeUs }: GuestMessageOf<'test-start'>): void {
+    this.#file = test.file
+    this.testStartUs = logTimeUs
+  }
+
+  /** The file that has the VM is done with it. */
+  fileEnds(): void {
+    if (this.#file !== null) this.earlierFiles.add(this.#file)
+    this.#file = null
+  }
+
+  /** Whether other files have run in the VM: a failure in it is no verdict yet. */
+  get isUsed(): boolean {
+    return this.earlierFiles.size > 0
+  }
+
+  /** Where something happened that other files may have had to do with, for people. */
+  get useText(): string {
+    return `in a VM in which ${[...this.earlierFiles].join(', ')} had run before`
   }
 
   /** How the VM ended, or null while it runs. */
@@ -46,10 +69,7 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
    * The next message of a type. Rejects with InfrastructureError when the VM ends first or after `limitMs`: what the
    * console said last is in the message.
    */
-  async next<T extends GuestMessage['type']>(
-    type: T,
-    limitMs: number,
-  ): Promise<Extract<GuestMessage, { type: T }>> {
+  async next<T extends GuestMessage['type']>(type: T, limitMs: number): Promise<GuestMessageOf<T>> {
     return await new Promise((resolve, reject) => {
       const finish = (settle: () => void): void => {
         clearTimeout(timer)
@@ -58,7 +78,7 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
         settle()
       }
       const onMessage = (message: GuestMessage): void => {
-        if (message.type === type) finish(() => resolve(message as Extract<GuestMessage, { type: T }>))
+        if (message.type === type) finish(() => resolve(message as GuestMessageOf<T>))
       }
       const onExit = (exit: MachineExit): void =>
         finish(() => reject(new InfrastructureError(this.#describeExit(exit, type))))
@@ -80,7 +100,7 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
     env: Readonly<Record<string, string>>,
     hostCalibrationMs: number,
     limitMs: number,
-  ): Promise<Extract<GuestMessage, { type: 'awake' }>> {
+  ): Promise<GuestMessageOf<'awake'>> {
     const awake = this.next('awake', limitMs)
     this.send({
       type: 'wake',

@@ -12,8 +12,8 @@ import { type MachineOptions, type SavedState, startMachine } from '../qemu/mach
 import { discardSaved, ensureSaved } from '../qemu/saved.js'
 import { parseAllowFile } from '../splats/index.js'
 import { describeDeath } from './death.js'
-import { calibrate } from './guest/calibrate.js'
 import { guestInitramfs } from './guest-files.js'
+import { hostCalibrationMs } from './host-calibration.js'
 import { IdleVms } from './idle-vms.js'
 import type { KernelPoolOptions, PoolEvent } from './options.js'
 import type { TroublePolicy } from './protocol.js'
@@ -73,15 +73,11 @@ export class SessionSource {
     this.#standby.catch(() => {})
   }
 
-  /** A VM whose worker is awake: a fresh one, or one that was given back. Throws InfrastructureError where there can be none. */
-  async take(): Promise<Session> {
-    const idle = this.#idle.take()
-    if (idle !== null) {
-      this.#pending.delete(idle)
-      return idle
-    }
-    const making = this.#standby ?? this.#make()
-    this.#standby = null
+  /** A VM whose worker is awake: one that was given back, or a `fresh` one. Throws InfrastructureError where there can be none. */
+  async take({ fresh = false } = {}): Promise<Session> {
+    const idle = fresh ? null : this.#idle.take()
+    const making = idle ?? this.#standby ?? this.#make()
+    if (idle === null) this.#standby = null
     const session = await making
     this.#pending.delete(session)
     return session
@@ -90,6 +86,7 @@ export class SessionSource {
   /** Takes back a VM that is as it was: the next file starts in it, unless it has served long enough. */
   async giveBack(session: Session): Promise<void> {
     session.removeAllListeners()
+    session.fileEnds()
     const filesMax = this.options.freshVms ? 0 : FILES_PER_VM_MAX
     if (session.earlierFiles.size > filesMax) await session.close()
     else await this.#idle.add(this.#track(session))
@@ -247,11 +244,4 @@ export class SessionSource {
 
 function firstLine(error: Error): string {
   return error.message.split('\n')[0] ?? ''
-}
-
-let measuredMs: number | null = null
-
-function hostCalibrationMs(): number {
-  measuredMs ??= calibrate()
-  return measuredMs
 }
