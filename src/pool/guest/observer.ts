@@ -79,6 +79,7 @@ export class Observer implements TestObserver {
   async settle(): Promise<void> {
     await this.#reportLate(this.#gate.late(), null)
     if (this.#gate.policy.rehearsal) {
+      restoreKvm()
       countFresh()
       return
     }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { O_WRONLY } from 'gmem/abi'
 import { type Bytes, binding, type NativeCall } from 'gmem/kvm'
 import type { GmemContext } from 'gmem/testing'
@@ -10,6 +13,8 @@ const OURS = `${ROOT}/gmem-limit`
 const SCORE = '/proc/self/oom_score_adj'
 /** Documentation/filesystems/proc.rst: such a process is never killed for memory. */
 const NEVER_KILLED = '-1000'
+/** How long nothing runs at a time, in ms: the call is over by then, or nearly. */
+const STILL_MS = 100
 /** To cgroup.procs: the process that writes. */
 const SELF = Buffer.from('0')
 
@@ -48,7 +53,11 @@ export class MemoryLimit {
 
   /** Makes a call within the limit. */
   async within(what: NativeCall): Promise<LimitedResult> {
-    const [entered, made] = await binding.addon.syscallsOnThread([this.#enter, what, this.#leave], 1)
+    collectGarbage()
+    await sleep(STILL_MS)
+    const [entered, made] = await sittingStill(
+      binding.addon.syscallsOnThread([this.#enter, what, this.#leave], 1),
+    )
     if (entered?.value !== 1n || made === undefined) throw new Error(`this process cannot enter ${OURS}`)
     return { code: Object.keys(made.errors)[0] ?? '' }
   }
@@ -57,4 +66,22 @@ export class MemoryLimit {
   charged(): bigint {
     return BigInt(readFileSync(`${OURS}/memory.current`, 'latin1').trim())
   }
+}
+
+// V8's threads that collect garbage map memory, too: what there is to collect is collected before.
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+
+/** Waits without running JavaScript meanwhile: what Node allocated then would be charged, too, and end it where that fails. */
+async function sittingStill<T>(pending: Promise<T>): Promise<T> {
+  const cell = new Int32Array(new SharedArrayBuffer(4))
+  let isOver = false
+  const over = pending.finally(() => {
+    isOver = true
+  })
+  while (!isOver) {
+    Atomics.wait(cell, 0, 0, STILL_MS)
+    await nextTurn()
+  }
+  return await over
 }
