@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import type { Reporter } from 'vitest/node'
 import { hostProblem } from './dist/cli/targets.js'
 import { resolveKernel } from './dist/kernels/index.js'
-import { createKernelPool } from './dist/pool/index.js'
+import { createKernelPool, type KernelPool } from './dist/pool/index.js'
 import { silentProgress } from './dist/progress.js'
 import { ClosingLine } from './dist/report/closing-line.js'
 import { skipReasons } from './dist/report/skip-reasons.js'
@@ -28,6 +29,13 @@ const inPlace = { ...contract, include: ['tests/kernel/inplace-*.test.ts'] }
 
 /** What needs a machine with two nodes; the rest of the contract is the same on it. */
 const numa = { ...contract, include: ['tests/kernel/numa.test.ts'] }
+
+const pools: KernelPool[] = []
+
+/** VMs that wait for a file which does not come would keep vitest from ending. */
+const endOfVms: Reporter = {
+  onTestRunEnd: async () => void (await Promise.all(pools.map((pool) => pool.endIdle()))),
+}
 
 /** A kernel's project; none where nobody has built that kernel yet (`gmem kernel build`). */
 async function kernelProjects(spec: string, files: typeof contract, append?: string) {
@@ -54,12 +62,13 @@ async function kernelProjects(spec: string, files: typeof contract, append?: str
       if (event.type === 'note' || event.type === 'progress') console.log(`${kernel.id}: ${event.text}`)
     },
   })
+  pools.push(pool)
   return [{ plugins: [skipReasons], resolve: { alias }, test: { ...files, name, pool } }]
 }
 
 export default defineConfig({
   test: {
-    reporters: ['default', new ClosingLine()],
+    reporters: ['default', endOfVms, new ClosingLine()],
     projects: [
       { resolve: { alias }, test: { name: 'unit', include: ['tests/unit/**/*.test.ts'], server } },
       {

@@ -33,6 +33,11 @@ export class IdleVms {
     if (waiting.length > IDLE_VMS_MAX) await remove(0)?.close()
   }
 
+  /** Ends all that wait. */
+  async end(): Promise<void> {
+    for (let session = this.take(); session !== null; session = this.take()) await session.close()
+  }
+
   /** The one that came last; null where there is none. */
   take(): Session | null {
     return remove(waiting.findLastIndex(({ owner }) => owner === this))

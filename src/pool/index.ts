@@ -13,7 +13,9 @@ export interface KernelPool {
   readonly createPoolWorker: (options: PoolOptions) => PoolWorker
   /** Settles when the VM that `warmUp` asked for needs nothing more of this process for a while. */
   readonly underWay: Promise<void>
-  /** Ends the VM that waits for the next file. */
+  /** Ends the VMs that wait for a next file; more files may come. */
+  endIdle(): Promise<void>
+  /** Ends every VM that no file has, for good. */
   close(): Promise<void>
 }
 
@@ -28,6 +30,7 @@ export function createKernelPool(options: KernelPoolOptions & { readonly warmUp?
     name: 'gmem',
     createPoolWorker: () => new KernelPoolWorker(source),
     underWay: options.warmUp ? source.underWay : Promise.resolve(),
+    endIdle: () => source.endIdle(),
     close: () => source.close(),
   }
 }

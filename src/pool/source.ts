@@ -92,6 +92,9 @@ export class SessionSource {
     else await this.#idle.add(this.#track(session))
   }
 
+  /** Ends the VMs that wait for a next file. */
+  endIdle = (): Promise<void> => this.#idle.end()
+
   /** Ends every VM that nobody has taken, also one that is still booting or being saved. */
   async close(): Promise<void> {
     this.#abort.abort(interruptedError())
