@@ -17,7 +17,7 @@ import { acquireLock } from './lock.js'
 import { type MakeOptions, make } from './make.js'
 import type { BuildRequest } from './request.js'
 import { listSourceTree, type Source } from './source-tree.js'
-import { areTestModulesTried, buildTestModules } from './test-modules.js'
+import { buildTestModules, isWorthRebuilding } from './test-modules.js'
 import { requireBuildTools } from './toolchain.js'
 import { type TreeState, writeTreeState } from './tree-state.js'
 import type { KernelImage } from './types.js'
@@ -62,14 +62,6 @@ export async function buildKernel(request: BuildRequest, options: BuildOptions):
 /** Where everything is that make printed when a kernel of this name was last built. */
 export function buildLogOf(id: string): string {
   return join(cacheRoot(), 'logs', `build-${id}.log`)
-}
-
-/**
- * Whether a kernel that is there is built again because our test modules have changed since: they need its tree, in which another kernel
- * may have been built. With the tree that takes seconds; without it the kernel does without them.
- */
-async function isWorthRebuilding(request: BuildRequest, kernel: KernelImage): Promise<boolean> {
-  return existsSync(treeDirOf(request.source, request.flavour)) && !(await areTestModulesTried(kernel))
 }
 
 async function buildInTree(

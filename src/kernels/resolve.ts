@@ -7,7 +7,7 @@ import { resolveImage } from './image.js'
 import { makeRequest } from './request.js'
 import { listSourceTree, type Source } from './source-tree.js'
 import { defaultKernelSpec, type KernelSpec, kernelId, parseKernelSpec } from './spec.js'
-import { areTestModulesTried } from './test-modules.js'
+import { isWorthRebuilding } from './test-modules.js'
 import { findToolchain } from './toolchain.js'
 import type { KernelImage } from './types.js'
 
@@ -46,7 +46,7 @@ export async function resolveKernel(
   if (source === null) throw notBuilt(spec)
   const request = makeRequest(spec, source, toolchain)
   const found = lookUpKernel(request.id, request.key)
-  if (found !== null && (!options.build || (await areTestModulesTried(found)))) {
+  if (found !== null && (!options.build || !(await isWorthRebuilding(request, found)))) {
     progress.end()
     return found
   }

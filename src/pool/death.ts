@@ -27,8 +27,9 @@ export interface DeathReport {
 /** How much of the console's end goes into the error: a panic with its registers and trace. */
 const CONSOLE_LINES_MAX = 60
 
-/** What happened to a VM. `when`: in relation to the test that it is blamed on, `during "a page is kept"`. */
-export async function describeDeath(session: Session, death: Death, when: string): Promise<DeathReport> {
+/** What happened to a VM. `then`: in relation to the test that it is blamed on, `during "a page is kept"`. */
+export async function describeDeath(session: Session, death: Death, then: string): Promise<DeathReport> {
+  const when = session.isUsed ? `${then}, ${session.useText}` : then
   const { consoleFile } = session.machine
   const bytes = await readFile(consoleFile).catch(() => Buffer.alloc(0))
   const scanner = new ConsoleScanner({ restored: session.restored })

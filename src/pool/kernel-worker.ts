@@ -191,8 +191,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   /** A VM has died: pin it on the test that ran, then go on in a fresh one. */
   async #mourn(session: Session, death: Death): Promise<void> {
     const { suspect } = this.#ledger
-    const use = session.isUsed ? `, ${session.useText}` : ''
-    const report = await describeDeath(session, death, `${suspect?.when ?? 'while no test ran'}${use}`)
+    const report = await describeDeath(session, death, suspect?.when ?? 'while no test ran')
     const { error } = report
     this.source.options.onEvent?.({
       type: 'death',

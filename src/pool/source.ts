@@ -235,8 +235,8 @@ export class SessionSource {
   /** A VM that dies between two files dies of something, which no test is blamed for. */
   async #mournIdle(session: Session): Promise<void> {
     if (session.exit === null || this.#abort.signal.aborted) return
-    const when = `while no test ran, after ${[...session.earlierFiles].join(', ')}`
-    const { error } = await describeDeath(session, { kind: 'exit', exit: session.exit }, when)
+    const death = { kind: 'exit', exit: session.exit } as const
+    const { error } = await describeDeath(session, death, 'while no test ran')
     this.#emit({ type: 'death', message: error.message, console: session.machine.consoleFile })
   }
 

@@ -128,8 +128,7 @@ function changeOf(
   if (fresh.some(isIssueGone)) return old.some(isIssueGone) ? null : 'fixed'
   if (statusB === 'failed' && statusA !== 'failed') return 'broke'
   if (b.splats.some((splat) => !a.splats.includes(splat))) return 'splat'
-  if (statusB === 'skipped' && statusA !== 'skipped') return fresh.every(isMoot) ? 'moot' : 'skips'
-  if (statusA !== statusB) return changeOfStatus(statusA, statusB)
+  if (statusA !== statusB) return changeOfStatus(statusA, statusB, fresh)
   if (a.splats.length > b.splats.length) return 'quiet'
   if (a.timing && b.timing) {
     if (isSlower(a.timing, b.timing)) return 'slower'
@@ -141,7 +140,9 @@ function changeOf(
 function changeOfStatus(
   a: TestResult['status'] | undefined,
   b: TestResult['status'] | undefined,
+  fresh: readonly TestResult[],
 ): ChangeKind {
+  if (b === 'skipped') return fresh.every(isMoot) ? 'moot' : 'skips'
   if (a === 'skipped') return 'runs'
   // The bug on record shows where it did not.
   return b === 'known-issue' && a === 'passed' ? 'broke' : 'fixed'

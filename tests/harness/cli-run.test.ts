@@ -62,7 +62,6 @@ test('two runs at once that both save the same VM do not get into each other’s
 
 test('a file that changed KVM and then ran no test leaves the files after it VMs of their own', async () => {
   const file = (copy: string): string => join(small.root, 'tests/kernel', `changes-kvm${copy}.test.ts`)
-  // A VM that comes back serves the file after the next one.
   for (const copy of ['-2', '-3', '-4']) copyFileSync(file(''), file(copy))
 
   const run = await small.box.run(['test', 'changes-kvm', '-k', small.image, '--jobs=1'])

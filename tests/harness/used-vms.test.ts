@@ -21,7 +21,7 @@ async function run(...args: string[]): Promise<RunResult> {
 }
 
 test('a test that fails where other files had run, and passes in a fresh VM, is flaky and says after which', async () => {
-  // vitest asks for the next file's VM before the last one's is back: the third file gets the first one's.
+  // The second file gets the first one's VM; that it fails there costs the VM, and the third one gets a fresh one.
   const result = await runCopies('used-vm', 3)
 
   const flaky = result.targets[0]?.tests.filter(({ status }) => status === 'failed') ?? []

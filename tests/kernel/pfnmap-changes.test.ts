@@ -2,7 +2,7 @@
 import { KVM_MEM_READONLY, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from 'gmem/abi'
 import { cases, describe, expect, pages, test } from 'gmem/testing'
 import { ALLOCATED, FAULT_WAYS, Pfnmap, pfnmapModule, pfnmapRows, slotOf, titleOf } from './support/pfnmap.js'
-import { issueOf } from './support/pfnmap-issues.js'
+import { issueOf, optionsOf } from './support/pfnmap-issues.js'
 import { hammerReplaced } from './support/pfnmap-races.js'
 import { sys } from './support/system-calls.js'
 
@@ -16,7 +16,7 @@ describe('pages that are replaced under a memslot', () => {
   cases(
     FAULTED,
     titleOf('are the new ones for the guest at once'),
-    ({ kind }) => ({ needs, ...issueOf(kind) }),
+    optionsOf(needs),
     async (context, row) => {
       const set = new Pfnmap(context, row)
       using vm = context.kvm.createVm()
@@ -37,23 +37,18 @@ describe('pages that are replaced under a memslot', () => {
 })
 
 describe('pages that are zapped under a memslot', () => {
-  cases(
-    FAULTED,
-    titleOf('come back with what they held'),
-    ({ kind }) => ({ needs, ...issueOf(kind) }),
-    async (context, row) => {
-      const set = new Pfnmap(context, row)
-      using vm = context.kvm.createVm()
-      const memory = slotOf(vm, set)
-      using vcpu = vm.createVcpu()
-      await vcpu.fill(memory, 0x5a)
+  cases(FAULTED, titleOf('come back with what they held'), optionsOf(needs), async (context, row) => {
+    const set = new Pfnmap(context, row)
+    using vm = context.kvm.createVm()
+    const memory = slotOf(vm, set)
+    using vcpu = vm.createVcpu()
+    await vcpu.fill(memory, 0x5a)
 
-      set.zap(2, 1)
+    set.zap(2, 1)
 
-      await expect(vcpu).toSeeFilledWith(0x5a, memory)
-      expect([set.info(2).faults, set.info(3).faults]).toEqual([2, 1])
-    },
-  )
+    await expect(vcpu).toSeeFilledWith(0x5a, memory)
+    expect([set.info(2).faults, set.info(3).faults]).toEqual([2, 1])
+  })
 
   test('are gone for the guest, too, where nothing maps them again', { needs }, async (context) => {
     const set = new Pfnmap(context, { kind: 'refcounted', way: 'remap' })

@@ -5,7 +5,7 @@ import { cases, describe, expect, type GmemContext, gpaAdd, pages, tdp, test } f
 import { BASE } from './support/conversion.js'
 import { PciMemory, pciMemory } from './support/pci-memory.js'
 import { type PageKind, Pfnmap, pfnmapModule, slotOf } from './support/pfnmap.js'
-import { issueOf } from './support/pfnmap-issues.js'
+import { issueOf, optionsOf } from './support/pfnmap-issues.js'
 
 const STALE = 0xdead_dead_dead_deadn
 const HUGE = 512
@@ -29,7 +29,7 @@ describe('2 MiB mapped at once by its driver', () => {
   cases(
     kinds,
     ({ kind }) => `are one page for the guest, too: ${kind}`,
-    ({ kind }) => ({ needs, ...issueOf(kind) }),
+    optionsOf(needs),
     async (context, { kind }) => {
       const set = setOf(context, kind)
       using vm = context.kvm.createVm()
@@ -51,7 +51,7 @@ describe('2 MiB mapped at once by its driver', () => {
   cases(
     kinds,
     ({ kind }) => `are gone and back as one when one page of them is zapped: ${kind}`,
-    ({ kind }) => ({ needs, ...issueOf(kind) }),
+    optionsOf(needs),
     async (context, { kind }) => {
       const set = setOf(context, kind)
       using vm = context.kvm.createVm()
@@ -75,7 +75,7 @@ describe('2 MiB mapped at once by its driver', () => {
   cases(
     kinds,
     ({ kind }) => `are the new ones for the guest when they are replaced: ${kind}`,
-    ({ kind }) => ({ needs, ...issueOf(kind) }),
+    optionsOf(needs),
     async (context, { kind }) => {
       const set = setOf(context, kind)
       using vm = context.kvm.createVm()

@@ -13,7 +13,7 @@ import {
   slotOf,
   titleOf,
 } from './support/pfnmap.js'
-import { issueOf, UNCOUNTED_FOR_KVM } from './support/pfnmap-issues.js'
+import { issueOf, optionsOf, UNCOUNTED_FOR_KVM } from './support/pfnmap-issues.js'
 import { VmFolder } from './support/vm-life.js'
 
 const needs = [pfnmapModule]
@@ -46,7 +46,7 @@ describe('a memslot over VM_PFNMAP memory', () => {
   cases(
     EVERY_PAGE,
     titleOf('are one memory for guest, host and kernel, without a reference'),
-    ({ kind }) => ({ needs, ...issueOf(kind) }),
+    optionsOf(needs),
     async (context, row) => {
       const set = new Pfnmap(context, row)
       const before = set.refcounts()
@@ -68,25 +68,20 @@ describe('a memslot over VM_PFNMAP memory', () => {
     },
   )
 
-  cases(
-    EVERY_PAGE,
-    titleOf('are let go of with the VM'),
-    ({ kind }) => ({ needs, ...issueOf(kind) }),
-    async (context, row) => {
-      const set = new Pfnmap(context, row)
-      const before = set.refcounts()
-      const vm = context.kvm.createVm()
-      const memory = slotOf(vm, set)
-      await vm.createVcpu().fill(memory, 0x5a)
-      const folder = new VmFolder(vm)
+  cases(EVERY_PAGE, titleOf('are let go of with the VM'), optionsOf(needs), async (context, row) => {
+    const set = new Pfnmap(context, row)
+    const before = set.refcounts()
+    const vm = context.kvm.createVm()
+    const memory = slotOf(vm, set)
+    await vm.createVcpu().fill(memory, 0x5a)
+    const folder = new VmFolder(vm)
 
-      vm.close()
+    vm.close()
 
-      expect(await folder.vanishes()).toBe(true)
-      expect(set.refcounts()).toEqual(before)
-      expect(set.mapping).toBeFilledWith(0x5a)
-    },
-  )
+    expect(await folder.vanishes()).toBe(true)
+    expect(set.refcounts()).toEqual(before)
+    expect(set.mapping).toBeFilledWith(0x5a)
+  })
 
   test('is mapped whole by KVM_PRE_FAULT_MEMORY', {
     needs: [...needs, preFault()],
@@ -159,7 +154,7 @@ describe('the clock that KVM itself writes into guest memory', () => {
     CLOCK_KINDS,
     ({ kind }) =>
       `is in VM_PFNMAP memory without a reference, and in the new page after a replacement: ${kind} pages`,
-    ({ kind }) => ({ needs, ...issueOf(kind, UNCOUNTED_FOR_KVM) }),
+    optionsOf(needs, UNCOUNTED_FOR_KVM),
     async (context, { kind }) => {
       const set = new Pfnmap(context, { kind, way: 'fault' })
       const before = set.refcounts()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { KnownIssue } from 'gmem/testing'
+import type { KnownIssue, Need } from 'gmem/testing'
 import type { PageKind } from './pfnmap.js'
 
 /**
@@ -17,6 +17,11 @@ export const UNCOUNTED_PAGES: KnownIssue = {
 
 /** The same where it is KVM itself that uses the page, and tells no exit. */
 export const UNCOUNTED_FOR_KVM: KnownIssue = { ...UNCOUNTED_PAGES, shows: 'assertion' }
+
+/** The options of tests for pages of several kinds. */
+export function optionsOf(needs: readonly Need[], issue = UNCOUNTED_PAGES) {
+  return ({ kind }: { readonly kind: PageKind }) => ({ needs, ...issueOf(kind, issue) })
+}
 
 /** The option of a test over VM_PFNMAP memory of a kind. */
 export function issueOf(kind: PageKind, issue = UNCOUNTED_PAGES): { readonly knownIssue?: KnownIssue } {
