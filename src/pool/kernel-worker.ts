@@ -220,9 +220,9 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   }
 
   #lookForLeak(session: Session, what: string): void {
-    const text = this.#leakSearch.found(what)
-    if (text === null) this.#ledger.forget()
-    else this.source.options.onEvent?.({ type: 'note', text })
+    const { again, text } = this.#leakSearch.found(this.#runRequest, what)
+    this.source.options.onEvent?.({ type: 'note', text })
+    if (again) this.#ledger.forget()
     void this.#replace(session)
   }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { basename } from 'node:path'
+import type { WorkerRequest } from 'vitest/node'
 import type { TroublePolicy } from './protocol.js'
 
 const LEAKS = { none: 'as-usual', 'each-test': 'thorough', over: 'off' } as const
@@ -15,11 +17,12 @@ export class LeakSearch {
     return this.#state === 'none'
   }
 
-  /** The file as a whole has left `what`. Returns null where it is to be run again, else what to tell: no test of it was found. */
-  found(what: string): string | null {
-    const isFirst = this.#state === 'none'
-    this.#state = isFirst ? 'each-test' : 'over'
-    return isFirst ? null : `a test file left behind: ${what}; run again, no single test of it did`
+  /** The file of `run` as a whole has left `what`. Says whether to run it `again` from its first test, or that no test of it was found. */
+  found(run: WorkerRequest | null, what: string): { readonly again: boolean; readonly text: string } {
+    const again = this.#state === 'none'
+    this.#state = again ? 'each-test' : 'over'
+    const then = again ? 'it runs again, looking after each test' : 'run again, no single test of it did'
+    return { again, text: `${nameOf(run)} left behind: ${what}; ${then}` }
   }
 
   /** How the next VM looks for leaks, where one that runs the file for the first time does it as `usual` says. */
@@ -27,4 +30,9 @@ export class LeakSearch {
     const leaks = LEAKS[this.#state]
     return leaks === 'as-usual' ? usual : leaks
   }
+}
+
+function nameOf(run: WorkerRequest | null): string {
+  if (run?.type !== 'run' && run?.type !== 'collect') return 'a test file'
+  return run.context.files.map(({ filepath }) => basename(filepath)).join(', ')
 }

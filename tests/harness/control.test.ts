@@ -12,7 +12,7 @@ await describePlanted('where nothing is planted', { fixture: 'control' }, (plant
     expect(tests.filter(({ splats, failure }) => splats.length > 0 || failure !== undefined)).toEqual([])
     expect(tests).toHaveLength(21)
     expect(unhandled).toEqual([])
-    expect(events.filter(({ type }) => type === 'death')).toEqual([])
+    expect(events.filter(({ type }) => type === 'death' || type === 'note')).toEqual([])
   })
 
   test('one VM runs it all', () => {

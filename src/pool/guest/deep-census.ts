@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { KeptFile } from './kept-file.js'
 import { emptyPageBatches } from './page-batches.js'
+import { slabObjects } from './slab-caches.js'
 
 /** Slab caches of KVM whose objects belong to a VM, a vCPU or a guest_memfd; a kernel that lacks one has no such number. */
 const CACHES = ['kvm_vcpu', 'kvm_mmu_page_header', 'kvm_gmem_inode_cache', 'kvm_async_pf'] as const
@@ -111,20 +112,6 @@ function keepsFreedObjects(): boolean {
     return asked !== taken
   } catch {
     return false
-  }
-}
-
-/**
- * `42 N0=42`: objects of the cache, where the kernel counts them (CONFIG_SLUB_DEBUG). What lies in per-CPU slabs counts as used,
- * so these are flushed first.
- */
-function slabObjects(cache: string): number {
-  // Opened each time: the cache and its files go with the kvm module.
-  try {
-    writeFileSync(`/sys/kernel/slab/${cache}/shrink`, '1')
-    return Number.parseInt(readFileSync(`/sys/kernel/slab/${cache}/objects`, 'latin1'), 10)
-  } catch {
-    return 0
   }
 }
 

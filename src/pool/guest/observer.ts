@@ -6,7 +6,7 @@ import type { LedgerEntry, TestIdentity, TroublePolicy } from '../protocol.js'
 import { CoverageReader } from './coverage.js'
 import type { GuestPort } from './port.js'
 import { areSettingsChanged, rememberSettings } from './settings.js'
-import { countFresh, type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
+import { countFresh, countShrunk, type JudgedSplat, KernelSplatError, TroubleGate } from './trouble.js'
 
 /**
  * Stands around every test in the guest: tells the host what runs and what came of it, so that a dying kernel takes no result along;
@@ -80,7 +80,7 @@ export class Observer implements TestObserver {
     await this.#reportLate(this.#gate.late(), null)
     if (this.#gate.policy.rehearsal) {
       restoreKvm()
-      countFresh()
+      countShrunk()
       return
     }
     await this.#reportFileLeak()

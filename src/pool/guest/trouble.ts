@@ -14,6 +14,7 @@ import type { TestInfo } from '../../testing/lifecycle.js'
 import type { TroublePolicy } from '../protocol.js'
 import { type DeepCensus, deepCensus, deepGrowth, glance, suspicions } from './deep-census.js'
 import { LeakWatch } from './leaks.js'
+import { shrinkSlabs } from './slab-caches.js'
 
 /** A splat, with the allow file's reason where it may pass. */
 export type JudgedSplat = Splat & { readonly allowed?: string }
@@ -49,6 +50,12 @@ export function openKernelLog(): void {
 /** Counts what the kernel holds before it has run any test; done before the VM is saved, so that its copies know. */
 export function countFresh(): void {
   baseline = deepCensus()
+}
+
+/** The same without what caches merely keep, so that growth which is only a cache's shows as none once that has shrunk, too. */
+export function countShrunk(): void {
+  shrinkSlabs()
+  countFresh()
 }
 
 /** The kernel's log between the tests of one file: what it says in a test's window is that test's. */
@@ -148,8 +155,9 @@ export class TroubleGate {
         baseline = now
         return ''
       }
-      // RCU frees some of it a grace period later.
+      // RCU frees some of it a grace period later, and caches keep what is freed.
       await sleep(SETTLE_ATTEMPT_MS)
+      if (suspects.length > 0) shrinkSlabs()
     }
     return left.join('; ')
   }
