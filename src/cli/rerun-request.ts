@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { GmemError, usageError } from '../errors.js'
-import type { EarlierRun } from '../report/artefacts.js'
+import type { EarlierRun } from '../report/earlier-run.js'
 import type { RunResult, TargetResult, TestResult } from '../report/schema.js'
 import type { TestRequest } from './test-run.js'
 

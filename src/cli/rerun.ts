@@ -21,7 +21,7 @@ Examples:
     )
     .action(async (options: { failed?: boolean; run?: string; watch?: boolean }) => {
       const [{ readRun }, { rerunRequest }, { keepExitCode, runTests }] = await Promise.all([
-        import('../report/artefacts.js'),
+        import('../report/earlier-run.js'),
         import('./rerun-request.js'),
         import('./test-run.js'),
       ])

@@ -7,6 +7,7 @@ import { collectHangEvidence } from './hang-evidence.js'
 import { LeakSearch } from './leak-search.js'
 import { Ledger } from './ledger.js'
 import { ListeningWorker } from './listening-worker.js'
+import { ModulesAhead } from './modules-ahead.js'
 import type { GuestMessage, GuestMessageOf } from './protocol.js'
 import type { Session } from './session.js'
 import type { SessionSource } from './source.js'
@@ -33,6 +34,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   #isSpoilt = false
   #failure: unknown = null
   readonly #leakSearch = new LeakSearch()
+  readonly #ahead = new ModulesAhead((question) => this.emit('message', question))
   #vms = 0
   #stopped = false
 
@@ -53,6 +55,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   }
 
   send(message: WorkerRequest): void {
+    if (this.#ahead.takes(message)) return
     if (message.type === 'stop') {
       // The VM is thrown away: there is nothing in it to tear down, and a hung one would never answer.
       this.emit('message', { type: 'stopped', __vitest_worker_response__: true })
@@ -64,6 +67,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     }
     if (message.type === 'run' || message.type === 'collect') {
       this.#runRequest = message
+      this.#ahead.begin(message)
       if (this.#isReady) this.#sendRun()
       if (this.#failure !== null) this.emit('error', this.#failure)
       return
@@ -100,8 +104,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     session.on('exit', (exit) => this.#onExit(session, exit))
     this.#hang?.close()
     this.#ledger.newVm()
-    const { slowdown, options } = this.source
-    const limits = { slowdown, silenceMs: options.silenceMs }
+    const limits = { slowdown: this.source.slowdown, silenceMs: this.source.options.silenceMs }
     this.#hang = new HangWatch(session, limits, (what) => void this.#onHang(session, what))
     if (session.exit) this.#onExit(session, session.exit)
   }
@@ -170,6 +173,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     const session = this.#session
     if (session === null || this.#isSpoilt || !this.#leakSearch.isIdle) return
     this.#session = null
+    this.#ahead.attach(null)
     this.#hang?.close()
     void this.source.giveBack(session)
   }
@@ -236,14 +240,11 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
   }
 
   #sendRun(): void {
-    this.#sendLedger()
-    if (this.#runRequest) this.#session?.send({ type: 'vitest', message: this.#runRequest })
-  }
-
-  #sendLedger(): void {
     const { policy: usual } = this.source
     const isUsedVm = this.#session?.isUsed === true
     const policy = { ...usual, leaks: this.#leakSearch.policyAfter(usual.leaks), isUsedVm }
     this.#session?.send({ type: 'ledger', policy, entries: this.#ledger.entries() })
+    if (this.#runRequest) this.#session?.send({ type: 'vitest', message: this.#runRequest })
+    this.#ahead.attach(this.#session)
   }
 }

@@ -26,6 +26,8 @@ export type HostMessage =
       readonly entries: readonly (readonly [string, LedgerEntry])[]
     }
   | { readonly type: 'vitest'; readonly message: unknown }
+  /** What vitest in the guest will ask its host; comes behind the `run` that it belongs to. */
+  | { readonly type: 'ahead'; readonly answer: ModuleAnswer }
   /** What is typed for `gmem shell`, null at its end; the first one starts the prompt. `columns`: null where there is no terminal. */
   | { readonly type: 'shell-input'; readonly data: string | null; readonly columns: number | null }
   | { readonly type: 'probe' }
@@ -100,6 +102,14 @@ export type LedgerEntry =
       readonly earlier: RecordedError
       readonly meta: NonNullable<TestResult['meta']>
     }
+
+/** The answer to a question of vitest's module runner: where a file is (`resolve`), or its transformed code (`fetch`). */
+export interface ModuleAnswer {
+  readonly method: 'resolve' | 'fetch'
+  readonly url: string
+  readonly environment: string
+  readonly value: unknown
+}
 
 export interface TroublePolicy {
   /** `fail`: a splat fails its test; `warn`: it is only shown; `off`: the log is not read. */

@@ -21,6 +21,8 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
   testStartUs = 0
   /** Test files that were handed this VM before the one that has it now, and ran tests in it. */
   readonly earlierFiles = new Set<string>()
+  /** Modules of tests that the guest has been given, by vitest's URL: it loads each once. */
+  readonly modules = new Set<string>()
   /** The one that has it now, once it has run a test. */
   #file: string | null = null
   #exit: MachineExit | null = null

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { createReadStream, existsSync } from 'node:fs'
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { partialName } from './sweep.js'
 
-/** Files below this size are read each time; above it, a file that looks the same keeps its digest. */
-const REMEMBERED_BYTES_MIN = 64 * 1024
+/** A file that was written less than this ago is read again the next time, in ms: a timestamp is up to a tick of 10 ms old. */
+const SETTLED_MS = 1_000
+
+/** Larger files are read in pieces, in bytes. */
+const SMALL_BYTES_MAX = 1 << 20
 
 interface Remembered {
   readonly size: string
@@ -17,8 +20,8 @@ interface Remembered {
 }
 
 /**
- * SHA-256 of files. Node alone is 100 MB, and every run asks: digests of large files are remembered with the
- * file's size, times and inode in a small JSON file.
+ * SHA-256 of files. Node alone is 100 MB, the rest 400 small files, and every run asks: digests are remembered with the file's size,
+ * times and inode in a small JSON file. Whoever writes into a file changes its ctime, which nobody can set.
  */
 export class FileDigests {
   readonly #memory: Map<string, Remembered>
@@ -41,13 +44,10 @@ export class FileDigests {
     }
   }
 
-  /** The digest of a file's contents, in hex. */
-  async digest(path: string): Promise<string> {
+  /** The digest of a file's contents, in hex, and the file's mode. */
+  async digest(path: string): Promise<{ digest: string; mode: number }> {
     const now = await stat(path, { bigint: true })
-    if (now.size < REMEMBERED_BYTES_MIN)
-      return createHash('sha256')
-        .update(await readFile(path))
-        .digest('hex')
+    const mode = Number(now.mode)
     const look = {
       size: String(now.size),
       mtimeNs: String(now.mtimeNs),
@@ -60,25 +60,36 @@ export class FileDigests {
       known.mtimeNs === look.mtimeNs &&
       known.ctimeNs === look.ctimeNs &&
       known.ino === look.ino
-    if (known && isSame) return known.sha256
-    const sha256 = await hashStream(path)
-    this.#memory.set(path, { ...look, sha256 })
-    this.#changed = true
-    return sha256
+    if (known && isSame) return { digest: known.sha256, mode }
+    const sha256 = now.size > SMALL_BYTES_MAX ? await hashStream(path) : hashOf(await readFile(path))
+    // The clock of a file system is coarse: what was written a moment ago may be written again and look the same.
+    if (Date.now() - Number(now.ctimeMs) > SETTLED_MS) this.#remember(path, { ...look, sha256 })
+    return { digest: sha256, mode }
   }
 
-  /** Writes what was learnt. */
+  /** Writes what was learnt, and forgets files that are gone. */
   async close(): Promise<void> {
     if (!this.#changed) return
+    for (const path of this.#memory.keys()) if (!existsSync(path)) this.#memory.delete(path)
     const partial = partialName(this.file)
     await mkdir(dirname(this.file), { recursive: true })
     await writeFile(partial, JSON.stringify(Object.fromEntries(this.#memory)))
     await rename(partial, this.file)
   }
+
+  #remember(path: string, entry: Remembered): void {
+    this.#memory.set(path, entry)
+    this.#changed = true
+  }
+}
+
+function hashOf(data: Buffer): string {
+  return createHash('sha256').update(data).digest('hex')
 }
 
 async function hashStream(path: string): Promise<string> {
   const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer)
+  for await (const chunk of createReadStream(path, { highWaterMark: SMALL_BYTES_MAX }))
+    hash.update(chunk as Buffer)
   return hash.digest('hex')
 }

@@ -10,7 +10,7 @@ import { FileDigests } from './digests.js'
 import { InfrastructureError } from './errors.js'
 import { compileGuestProgram } from './guest-init.js'
 import { formatInitConfig, type InitConfig } from './init-config.js'
-import { sharedLibraries } from './libraries.js'
+import { rememberedLibraries } from './libraries.js'
 import { type ModulePlan, planModules, readModule, readModuleIndex } from './modules.js'
 import { packageFiles } from './packages.js'
 import { partialName, sweepOldest } from './sweep.js'
@@ -120,7 +120,9 @@ async function collectMembers(
 ): Promise<Member[]> {
   const { modulesDir } = options.kernel
   const programs = [...(options.node === false ? [] : [process.execPath]), ...(options.programs ?? [])]
-  const libraries = await Promise.all(programs.map(sharedLibraries))
+  const libraries = await Promise.all(
+    programs.map((program) => rememberedLibraries(options.cacheDir, program)),
+  )
   const paths = new Set([...programs, ...libraries.flat()])
   for (const root of options.files ?? []) for (const path of await walk(root)) paths.add(path)
   if (options.packages) {
@@ -167,7 +169,7 @@ function guestModulePath(release: string, path: string): string {
 
 async function fileMember(guestPath: string, source: string, digests: FileDigests): Promise<Member> {
   try {
-    const [digest, { mode }] = await Promise.all([digests.digest(source), stat(source)])
+    const { digest, mode } = await digests.digest(source)
     return { path: guestPath, mode: mode & 0o777, digest, read: () => readFile(source) }
   } catch (error) {
     throw new InfrastructureError(`${source}: cannot be packed for the VM: ${(error as Error).message}`, {

@@ -1,27 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFile } from 'node:child_process'
-import { copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { cpus, release, totalmem } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { ExitCode, GmemError } from '../errors.js'
+import { GmemError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { cacheRoot, projectRoot } from '../paths.js'
 import { findQemu } from '../qemu/binary.js'
 import type { RunResult } from './schema.js'
-import { readResultFile } from './stored-result.js'
 
 const RUNS_KEPT = 20
 /** `2026-11-21T08-52-11.123Z-4711`: sorts by time, and two runs at once differ by their pid. */
 const RUN_NAME = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z-\d+$/
-
-/** A run that is over, as it is read back. */
-export interface EarlierRun {
-  readonly folder: string
-  /** What it was asked for, as plain data. */
-  readonly request: Readonly<Record<string, unknown>>
-  readonly run: RunResult
-}
 
 /** Makes the folder of a run, `directory` or a new one in the cache, and points `latest` to it. Returns its absolute path. */
 export async function createRunFolder(directory?: string): Promise<string> {
@@ -77,25 +68,6 @@ export async function writeEnvironment(
   await writeFile(join(folder, 'environment.json'), `${JSON.stringify(environment, null, 2)}\n`)
   for (const { id, config } of kernels) {
     if (config !== null) await copyFile(config, join(folder, `${fileName(id)}.config`))
-  }
-}
-
-/** The request and the result of the latest run, or of the run in `folder`. Throws a usage error where they are not to be read. */
-export async function readRun(folder?: string): Promise<EarlierRun> {
-  const from = folder === undefined ? join(cacheRoot(), 'runs', 'latest') : resolve(folder)
-  const run = await readResultFile(join(from, 'result.json'))
-  try {
-    const environment = JSON.parse(await readFile(join(from, 'environment.json'), 'utf8')) as Pick<
-      EarlierRun,
-      'request'
-    >
-    return { folder: from, request: environment.request, run }
-  } catch (error) {
-    throw new GmemError(`${from} does not say what was run: its environment.json is missing or broken`, {
-      exitCode: ExitCode.usage,
-      hint: 'Run gmem test again.',
-      cause: error,
-    })
   }
 }
 

@@ -9,6 +9,7 @@ import { probeTarget, setTestObserver, warmUp } from '../../testing/index.js'
 import type { BenchLimits, BenchName } from '../bench.js'
 import type { HostMessage } from '../protocol.js'
 import { calibrate } from './calibrate.js'
+import { ModuleAnswers } from './modules-ahead.js'
 import { Observer } from './observer.js'
 import { GuestPort } from './port.js'
 import { Shell } from './shell.js'
@@ -25,11 +26,17 @@ const vitestListeners = new Set<(message: unknown) => void>()
 const port = new GuestPort(GMEM_OUT_PORT, GMEM_IN_PORT, receive)
 const observer = new Observer(port)
 const shell = new Shell(port)
+const modules = new ModuleAnswers()
 
 init({
   on: (callback) => void vitestListeners.add(callback),
   off: (callback) => void vitestListeners.delete(callback),
-  post: (message) => port.send({ type: 'vitest', message }),
+  post: (message) => {
+    const known = modules.take(message)
+    // Not at once: vitest waits for an answer only when it has posted the question.
+    if (known === null) port.send({ type: 'vitest', message })
+    else queueMicrotask(() => tellVitest(known))
+  },
   runTests: async (state, traces) => {
     await runBaseTests('run', state, traces)
     await observer.settle()
@@ -60,7 +67,11 @@ function receive(message: HostMessage): void {
       observer.begin(message.policy, message.entries)
       break
     case 'vitest':
-      for (const listener of vitestListeners) listener(message.message)
+      if ((message.message as { type?: string }).type === 'run') modules.clear()
+      tellVitest(message.message)
+      break
+    case 'ahead':
+      modules.add(message.answer)
       break
     case 'probe':
       port.send({ type: 'probe', probe: probeTarget() })
@@ -72,6 +83,10 @@ function receive(message: HostMessage): void {
       shell.input(message.data, message.columns)
       break
   }
+}
+
+function tellVitest(message: unknown): void {
+  for (const listener of vitestListeners) listener(message)
 }
 
 /** Its code is loaded only here: tests have no use for it. */
