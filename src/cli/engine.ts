@@ -102,9 +102,13 @@ function takeTurns(files: readonly TestSpecification[]): TestSpecification[] {
   return Array.from({ length: longest }, (_, turn) => queues.flatMap((queue) => queue[turn] ?? [])).flat()
 }
 
-/** As many as there are processors, and at least one a target; VMs need memory, too. */
+/**
+ * As many as there are processors, and at least one a target. VMs need memory, too, and one more of them keeps the processors busy while
+ * the others wait: each VM that a test closes waits some 20 ms for RCU (kvm_mmu_uninit_vm's rcu_barrier).
+ */
 function defaultWorkers(targets: readonly Target[]): number {
+  const processors = availableParallelism()
   const hasVms = targets.some(({ kernel }) => kernel !== null)
-  const fitting = hasVms ? Math.floor(freemem() / VM_BYTES) : WORKERS_MAX
-  return Math.max(targets.length, Math.min(availableParallelism(), fitting, WORKERS_MAX))
+  const wanted = hasVms ? Math.min(processors + 1, Math.floor(freemem() / VM_BYTES)) : processors
+  return Math.max(targets.length, Math.min(wanted, WORKERS_MAX))
 }

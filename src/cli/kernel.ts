@@ -21,6 +21,7 @@ interface BuildFlags {
   readonly flavour?: string
   readonly jobs?: number
   readonly update?: boolean
+  readonly vm: boolean
   readonly json?: boolean
 }
 
@@ -103,10 +104,11 @@ function addGc(kernel: Command): void {
     })
 }
 
-function addBuild(kernel: Command, { progress, signal }: CliContext): void {
+function addBuild(kernel: Command, context: CliContext): void {
+  const { progress, signal } = context
   kernel
     .command('build')
-    .description('build a kernel into the cache, unless it is there')
+    .description('build a kernel into the cache and save a VM of it, unless they are there')
     .argument(
       '[spec]',
       'a version (7.3, 6.12, 7.3.4) or a source tree; +PATCHSET and -FLAVOUR may follow',
@@ -116,6 +118,7 @@ function addBuild(kernel: Command, { progress, signal }: CliContext): void {
     .option('-f, --flavour <name>', 'the flavour: plain, debug, …')
     .option('-j, --jobs <n>', 'compilers at a time (default: one for each processor)', parseCount)
     .option('--update', 'look for a newer version of the series')
+    .option('--no-vm', 'do not boot it to save its VM: the first gmem test does that')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', () => {
       const flavours = listFlavours().join(', ')
@@ -143,6 +146,7 @@ Examples:
         update: flags.update === true,
       })
       progress.end()
+      if (flags.vm) await (await import('./kernel-vm.js')).saveVmOf(image, context)
       if (flags.json) {
         print(image)
         return

@@ -90,7 +90,11 @@ function addRunOptions(command: Command): void {
     .option('--all', 'slow test files (*.slow.test.ts), too')
     .option('--watch', 'run again when a test file changes')
     .addOption(shardOption())
-    .option('-j, --jobs <n>', 'test files at once', integer(1))
+    .option(
+      '-j, --jobs <n>',
+      'test files at once (default: one more than processors, if memory carries it)',
+      integer(1),
+    )
     .option('--seed <n>', 'repeat the random choices of a run', integer(0))
     .option('--retries <n>', 'how often a test that killed its kernel is tried again', integer(0), 1)
     .addOption(

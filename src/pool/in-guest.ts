@@ -19,6 +19,11 @@ export async function probeInGuest(options: KernelPoolOptions, signal?: AbortSig
   })
 }
 
+/** Boots a VM of a kernel and saves it, where none is saved. Throws InfrastructureError where it does not come up. */
+export async function saveVm(options: KernelPoolOptions, signal?: AbortSignal): Promise<void> {
+  await withSession(options, signal, async () => {})
+}
+
 /**
  * Measures something inside a VM of a kernel; `onStep` is told what comes next. Throws InfrastructureError where the VM does not come up
  * or dies, GmemError where a call of the measurement fails.

@@ -71,6 +71,16 @@ describe('QEMU', () => {
     expect(exitCode).toBe(69)
   })
 
+  test('that is missing keeps no kernel from being built: gmem kernel build says that it saved no VM', async () => {
+    const env = { GMEM_QEMU: '/nowhere/qemu' }
+
+    const { exitCode, stdout, stderr } = await box.run(['kernel', 'build', image], { env })
+
+    expect(stderr).toMatch(/no VM of \S+ was saved: GMEM_QEMU=\/nowhere\/qemu: no such program/)
+    expect(stdout).toContain('ready')
+    expect(exitCode).toBe(0)
+  })
+
   test('that does not start: what it said', async () => {
     const qemu = join(box.path, 'broken-qemu')
     writeFileSync(

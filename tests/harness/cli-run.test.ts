@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { copyFileSync, readdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type RunResult, runSchema } from '../../src/report/schema.js'
@@ -58,6 +58,20 @@ test('two runs at once that both save the same VM do not get into each other’s
   expect(runs.map(({ lastLine }) => lastLine)).toEqual(Array(2).fill('1 passed, 0 failed, 0 skipped'))
   expect(runs.map(({ exitCode }) => exitCode)).toEqual([0, 0])
   expect(readdirSync(join(small.box.cache, 'saved'))).toHaveLength(1)
+})
+
+test('gmem kernel build saves a VM, and the first test on the kernel restores it', async () => {
+  const saved = join(small.box.cache, 'saved')
+  rmSync(saved, { recursive: true })
+  const build = await small.box.run(['kernel', 'build', small.image])
+  expect(build.stdout).toMatch(/^ready \S+ is 7\./)
+  expect(build.exitCode).toBe(0)
+  expect(readdirSync(saved)).toHaveLength(1)
+
+  const { stdout, exitCode } = await small.box.run(['test', 'passes', '-k', small.image])
+
+  expect(stdout).toMatch(/Linux 7\.\S+ · restored in/)
+  expect(exitCode).toBe(0)
 })
 
 test('a file that changed KVM and then ran no test leaves the files after it VMs of their own', async () => {
