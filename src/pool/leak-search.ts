@@ -22,7 +22,7 @@ export class LeakSearch {
     const again = this.#state === 'none'
     this.#state = again ? 'each-test' : 'over'
     const then = again ? 'it runs again, looking after each test' : 'run again, no single test of it did'
-    return { again, text: `${nameOf(run)} left behind: ${what}; ${then}` }
+    return { again, text: `${nameOf(run)} may have left behind ${what}: ${then}` }
   }
 
   /** How the next VM looks for leaks, where one that runs the file for the first time does it as `usual` says. */
