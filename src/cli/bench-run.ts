@@ -2,13 +2,13 @@
 import { freemem } from 'node:os'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { BenchName, BenchResults } from '../pool/bench.js'
+import type { PoolEvent } from '../pool/options.js'
 import { DEFAULT_MEMORY } from '../qemu/machine.js'
 import { sizeText } from '../report/bench.js'
-import { createTemporaryFolder } from '../temporary.js'
 import { type Bytes, mib } from '../units.js'
 import { accelOption } from './accel-option.js'
 import type { CliContext } from './context.js'
-import { showVm } from './vm-progress.js'
+import { showVm, withVmFolder } from './vm-progress.js'
 
 /** What every `gmem bench` takes. */
 export interface BenchFlags {
@@ -67,31 +67,21 @@ export async function runBench<Name extends BenchName>(
   ])
   locateQemu()
   const kernel = await resolveKernel(spec, { build: true, progress, signal })
-  const folder = await createTemporaryFolder('bench')
   let accelerator: string = accel
   const show = showVm(`${kernel.id} runs`, progress)
-  try {
-    progress.phase(`starting ${kernel.id}`)
-    const result = await benchInGuest(
-      {
-        kernel,
-        accelerator: accel,
-        runDir: folder.path,
-        ...memoryFor(flags.sizes),
-        onEvent: (event) => {
-          if (event.type === 'accelerator') accelerator = event.accel
-          show(event)
-        },
-      },
+  const onEvent = (event: PoolEvent): void => {
+    if (event.type === 'accelerator') accelerator = event.accel
+    show(event)
+  }
+  const result = await withVmFolder(kernel, 'bench', progress, (runDir) =>
+    benchInGuest(
+      { kernel, accelerator: accel, runDir, ...memoryFor(flags.sizes), onEvent },
       { name, sizesBytes: flags.sizes, samplesMax: flags.samples, budgetMs: flags.budget * 1000 },
       (what) => progress.phase(`measuring ${what}`),
       signal,
-    )
-    return { kernel: kernel.id, accelerator, result }
-  } finally {
-    progress.end()
-    await folder.remove()
-  }
+    ),
+  )
+  return { kernel: kernel.id, accelerator, result }
 }
 
 /** A VM that can hold three times the largest size, as far as this machine can spare that; none is saved for it. */

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Command } from 'commander'
 import { GmemError, usageError } from '../errors.js'
-import { createTemporaryFolder } from '../temporary.js'
 import type { TargetInfo } from '../testing/target.js'
 import { accelOption } from './accel-option.js'
 import type { CliContext } from './context.js'
-import { showVm } from './vm-progress.js'
+import { showVm, withVmFolder } from './vm-progress.js'
 
 interface ProbeFlags {
   readonly kernel?: string
@@ -60,21 +59,9 @@ async function probeKernel({ kernel: spec, accel }: ProbeFlags, context: CliCont
   ])
   locateQemu()
   const kernel = await resolveKernel(spec, { build: true, progress, signal })
-  const folder = await createTemporaryFolder('probe')
-  try {
-    progress.phase(`starting ${kernel.id}`)
-    const answer = await probeInGuest(
-      {
-        kernel,
-        accelerator: accel,
-        runDir: folder.path,
-        onEvent: showVm(`${kernel.id} runs`, progress),
-      },
-      signal,
-    )
-    return answer as TargetInfo
-  } finally {
-    progress.end()
-    await folder.remove()
-  }
+  const onEvent = showVm(`${kernel.id} runs`, progress)
+  const answer = await withVmFolder(kernel, 'probe', progress, (runDir) =>
+    probeInGuest({ kernel, accelerator: accel, runDir, onEvent }, signal),
+  )
+  return answer as TargetInfo
 }

@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { WorkerRequest } from 'vitest/node'
-import type { ModuleAnswer } from './protocol.js'
+import type { ModuleAnswer, ModuleQuestion } from './protocol.js'
 import type { Session } from './session.js'
 
-/** What vitest's module runner in a worker asks its host (birpc): `q` is a question, `s` its answer. */
-interface Question {
-  readonly t: 'q'
-  readonly i: string
-  readonly m: ModuleAnswer['method']
-  readonly a: readonly unknown[]
-}
-
+/** The answer to a ModuleQuestion, as vitest gives it. */
 interface Answer {
   readonly t: 's'
   readonly i: string
@@ -23,15 +16,13 @@ const ENVIRONMENT = 'ssr'
 /** Imports of a transformed module that are loaded before it runs. */
 const STATIC_IMPORT = /__vite_ssr_import__\("(\/[^"]+)"/g
 
-let questions = 0
-
 /**
  * Asks vitest for the modules of a test file before the guest does, and gives it the answers: in an emulated guest each of a dozen
  * questions takes as long as a test. The guest asks for itself whatever is not there yet, so nothing depends on this.
  */
 export class ModulesAhead {
   readonly #answers: ModuleAnswer[] = []
-  readonly #pending = new Map<string, Question>()
+  readonly #pending = new Map<string, ModuleQuestion>()
   readonly #urls = new Set<string>()
   #session: Session | null = null
 
@@ -62,11 +53,11 @@ export class ModulesAhead {
   }
 
   #question(method: ModuleAnswer['method'], url: string, importer: string | undefined): void {
-    questions += 1
     const options = method === 'fetch' ? [{ cached: false }] : []
-    const question: Question = {
+    const question: ModuleQuestion = {
       t: 'q',
-      i: `${OWN_ID}${questions}`,
+      // Each is asked once.
+      i: `${OWN_ID}${method} ${url}`,
       m: method,
       a: [url, importer, ENVIRONMENT, ...options],
     }
@@ -74,7 +65,7 @@ export class ModulesAhead {
     this.ask(question)
   }
 
-  #answered({ m: method, a }: Question, value: object): void {
+  #answered({ m: method, a }: ModuleQuestion, value: object): void {
     const answer: ModuleAnswer = { method, url: String(a[0]), environment: ENVIRONMENT, value: slim(value) }
     this.#answers.push(answer)
     this.#give(answer)
@@ -104,9 +95,9 @@ const SOURCE_MAP = /\/\/# sourceMappingURL=data:application\/json;base64,([\w+/=
 /** A module without the copies of its sources in its source map: half of it, and in the guest nobody reads them. */
 export function slim<T extends object>(value: T): T {
   if (!('code' in value) || typeof value.code !== 'string') return value
-  const [comment, encoded] = SOURCE_MAP.exec(value.code) ?? []
-  if (comment === undefined || encoded === undefined) return value
+  const encoded = SOURCE_MAP.exec(value.code)?.[1]
+  if (encoded === undefined) return value
   const { sourcesContent: _sources, ...map } = JSON.parse(Buffer.from(encoded, 'base64').toString())
   const slimmed = Buffer.from(JSON.stringify(map)).toString('base64')
-  return { ...value, code: value.code.replace(comment, comment.replace(encoded, slimmed)) }
+  return { ...value, code: value.code.replace(encoded, slimmed) }
 }

@@ -103,6 +103,14 @@ export type LedgerEntry =
       readonly meta: NonNullable<TestResult['meta']>
     }
 
+/** A question of vitest's module runner to its host (birpc). `a`: URL, importer, environment, options. */
+export interface ModuleQuestion {
+  readonly t: 'q'
+  readonly i: string
+  readonly m: ModuleAnswer['method']
+  readonly a: readonly unknown[]
+}
+
 /** The answer to a question of vitest's module runner: where a file is (`resolve`), or its transformed code (`fetch`). */
 export interface ModuleAnswer {
   readonly method: 'resolve' | 'fetch'

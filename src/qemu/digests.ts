@@ -63,7 +63,10 @@ export class FileDigests {
     if (known && isSame) return { digest: known.sha256, mode }
     const sha256 = now.size > SMALL_BYTES_MAX ? await hashStream(path) : hashOf(await readFile(path))
     // The clock of a file system is coarse: what was written a moment ago may be written again and look the same.
-    if (Date.now() - Number(now.ctimeMs) > SETTLED_MS) this.#remember(path, { ...look, sha256 })
+    if (Date.now() - Number(now.ctimeMs) > SETTLED_MS) {
+      this.#memory.set(path, { ...look, sha256 })
+      this.#changed = true
+    }
     return { digest: sha256, mode }
   }
 
@@ -75,11 +78,6 @@ export class FileDigests {
     await mkdir(dirname(this.file), { recursive: true })
     await writeFile(partial, JSON.stringify(Object.fromEntries(this.#memory)))
     await rename(partial, this.file)
-  }
-
-  #remember(path: string, entry: Remembered): void {
-    this.#memory.set(path, entry)
-    this.#changed = true
   }
 }
 

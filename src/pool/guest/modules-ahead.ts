@@ -1,13 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ModuleAnswer } from '../protocol.js'
-
-/** A message of vitest's module runner to its host (birpc). */
-interface Question {
-  readonly t?: string
-  readonly i?: string
-  readonly m?: string
-  readonly a?: readonly unknown[]
-}
+import type { ModuleAnswer, ModuleQuestion } from '../protocol.js'
 
 /** Answers that the host has sent before vitest asks (src/pool/modules-ahead.ts). */
 export class ModuleAnswers {
@@ -24,7 +16,7 @@ export class ModuleAnswers {
 
   /** The answer to what vitest is about to ask the host, as the host would send it; null where it must be asked. */
   take(message: unknown): object | null {
-    const { t, i, m, a } = message as Question
+    const { t, i, m, a } = message as Partial<ModuleQuestion>
     if (t !== 'q' || (m !== 'resolve' && m !== 'fetch') || a === undefined) return null
     const key = keyOf(m, a[0], a[2])
     const value = this.#known.get(key)

@@ -146,19 +146,20 @@ async function untilSpared(
   first = 1,
 ): Promise<Injected[]> {
   const seen: Injected[] = []
-  const attempt = async (nth: number): Promise<void> => {
+  const attempt = async (nth: number): Promise<Injected | undefined> => {
     await scene(async (what) => {
       const injected = await fail(nth, what)
       seen.push(injected)
       return injected
     })
+    return seen.at(-1)
   }
   for (let nth = first; nth < first + PLACES_MAX; nth += 1) {
-    await attempt(nth)
+    let last = await attempt(nth)
     // Once more: what the kernel allocates only now and then, and can do without (a sheaf of a slab cache), may have had the number of
     // an allocation that the call always makes.
-    if (seen.at(-1)?.place !== 'nowhere' && seen.at(-1)?.code === '') await attempt(nth)
-    if (seen.at(-1)?.place === 'nowhere') return seen
+    if (last?.place !== 'nowhere' && last?.code === '') last = await attempt(nth)
+    if (last?.place === 'nowhere') return seen
   }
   throw new Error(`the call still fails at place ${first + PLACES_MAX - 1}`)
 }
