@@ -25,6 +25,8 @@ export interface Struct<F extends Fields> {
   readonly fields: F
   /** The bytes of the struct; fields left out are zero. RangeError where a value does not fit its field. */
   encode(values: Partial<Values<F>>): Uint8Array
+  /** A copy of the bytes in which these fields are replaced. RangeError as `encode` and `decode`. */
+  patch(bytes: Uint8Array, values: Partial<Values<F>>): Uint8Array
   /** The fields of the bytes. RangeError where they are too short. */
   decode(bytes: Uint8Array): Values<F>
 }
@@ -33,15 +35,21 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-function unsigned(value: number | bigint, bits: number): void {
-  const big = BigInt(value)
-  if (big < 0n || big >= 1n << BigInt(bits)) throw new RangeError(`${value} does not fit a u${bits} field`)
+const U64_MAX = 0xffff_ffff_ffff_ffffn
+
+function checkNumber(value: number, bits: 8 | 16 | 32): void {
+  if (!Number.isInteger(value) || value < 0 || value >= 2 ** bits)
+    throw new RangeError(`${value} does not fit a u${bits} field`)
+}
+
+function checkBigint(value: bigint): void {
+  if (value < 0n || value > U64_MAX) throw new RangeError(`${value} does not fit a u64 field`)
 }
 
 /** A __u8 at a byte offset. */
 export function u8(offset: number): Field<number> {
   const set = (view: DataView, value: number): void => {
-    unsigned(value, 8)
+    checkNumber(value, 8)
     view.setUint8(offset, value)
   }
   return { offset, size: 1, get: (view) => view.getUint8(offset), set }
@@ -50,7 +58,7 @@ export function u8(offset: number): Field<number> {
 /** A __u16 at a byte offset. */
 export function u16(offset: number): Field<number> {
   const set = (view: DataView, value: number): void => {
-    unsigned(value, 16)
+    checkNumber(value, 16)
     view.setUint16(offset, value, true)
   }
   return { offset, size: 2, get: (view) => view.getUint16(offset, true), set }
@@ -59,7 +67,7 @@ export function u16(offset: number): Field<number> {
 /** A __u32 at a byte offset. */
 export function u32(offset: number): Field<number> {
   const set = (view: DataView, value: number): void => {
-    unsigned(value, 32)
+    checkNumber(value, 32)
     view.setUint32(offset, value, true)
   }
   return { offset, size: 4, get: (view) => view.getUint32(offset, true), set }
@@ -68,7 +76,7 @@ export function u32(offset: number): Field<number> {
 /** A __u64 at a byte offset. */
 export function u64(offset: number): Field<bigint> {
   const set = (view: DataView, value: bigint): void => {
-    unsigned(value, 64)
+    checkBigint(value)
     view.setBigUint64(offset, value, true)
   }
   return { offset, size: 8, get: (view) => view.getBigUint64(offset, true), set }
@@ -97,22 +105,25 @@ export function raw(offset: number, size: number): Field<Uint8Array> {
 /** Defines a struct of `size` bytes. */
 export function struct<F extends Fields>(size: number, fields: F): Struct<F> {
   const entries = Object.entries(fields) as [string, Field<unknown>][]
+  const checked = (bytes: Uint8Array): Uint8Array => {
+    if (bytes.length >= size) return bytes
+    throw new RangeError(`a struct of ${size} bytes cannot be decoded from ${bytes.length}`)
+  }
+  const put = (bytes: Uint8Array, values: Partial<Values<F>>): Uint8Array => {
+    const view = viewOf(bytes)
+    for (const [name, value] of Object.entries(values)) {
+      const field = fields[name] as Field<unknown> | undefined
+      if (value !== undefined) field?.set(view, value)
+    }
+    return bytes
+  }
   return {
     size,
     fields,
-    encode(values) {
-      const bytes = new Uint8Array(size)
-      const view = viewOf(bytes)
-      const given = values as Record<string, unknown>
-      for (const [name, field] of entries) {
-        if (given[name] !== undefined) field.set(view, given[name])
-      }
-      return bytes
-    },
+    encode: (values) => put(new Uint8Array(size), values),
+    patch: (bytes, values) => put(checked(bytes).slice(0, size), values),
     decode(bytes) {
-      if (bytes.length < size)
-        throw new RangeError(`a struct of ${size} bytes cannot be decoded from ${bytes.length}`)
-      const view = viewOf(bytes)
+      const view = viewOf(checked(bytes))
       return Object.fromEntries(entries.map(([name, field]) => [name, field.get(view)])) as Values<F>
     },
   }

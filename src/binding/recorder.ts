@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { describeError, snapshot, type Trace } from './trace.js'
+import { describeError, isPlain, snapshot, type Trace } from './trace.js'
 
 type Callable = (this: unknown, ...args: unknown[]) => unknown
 
@@ -43,6 +43,10 @@ export class Recorder {
       const entry = recorder.#trace.begin(object, call, args, nameOf)
       try {
         const result = Reflect.apply(target, this, args)
+        if (isPlain(result)) {
+          entry.result = result
+          return result
+        }
         if (result instanceof Promise) {
           result.then(
             (value) => {

@@ -68,7 +68,7 @@ export class Trace {
       atMs: performance.now(),
       object,
       call,
-      args: args.map((argument) => snapshot(argument, nameOf)),
+      args: snapshots(args, nameOf),
     }
     if (this.#ring.length < CAPACITY) {
       this.#ring.push(entry)
@@ -83,15 +83,42 @@ export class Trace {
 /** The trace's name of an object of the addon, or undefined for anything else. */
 export type NameOf = (value: object) => string | undefined
 
+/** Whether it can be kept as it is: nothing changes it later. */
+export function isPlain(value: unknown): value is TraceValue {
+  switch (typeof value) {
+    case 'object':
+      return value === null
+    case 'function':
+    case 'symbol':
+      return false
+    default:
+      return true
+  }
+}
+
 /** A copy that later writes to buffers do not change. */
 export function snapshot(value: unknown, nameOf: NameOf): TraceValue {
-  if (typeof value === 'function' || typeof value === 'symbol') return String(value)
-  if (typeof value !== 'object' || value === null) return value as TraceValue
+  if (isPlain(value)) return value
+  if (typeof value !== 'object' || value === null) return String(value)
   if (value instanceof Uint8Array) return { length: value.length, head: value.slice(0, BYTES_KEPT) }
-  if (Array.isArray(value)) return value.map((element) => snapshot(element, nameOf))
+  if (Array.isArray(value)) return snapshots([...value], nameOf)
   const object = nameOf(value)
   if (object !== undefined) return { object }
-  return Object.fromEntries(Object.entries(value).map(([key, element]) => [key, snapshot(element, nameOf)]))
+  const copy: Record<string, TraceValue> = {}
+  for (const key of Object.keys(value)) copy[key] = snapshot((value as Record<string, unknown>)[key], nameOf)
+  return copy
+}
+
+// Every call of every test comes here, and the guest's Node interprets: hence a loop, and the list itself where all of it is plain.
+function snapshots(values: readonly unknown[], nameOf: NameOf): readonly TraceValue[] {
+  let copy: TraceValue[] | null = null
+  for (let index = 0; index < values.length; index += 1) {
+    const value = values[index]
+    if (isPlain(value)) continue
+    copy ??= values.slice() as TraceValue[]
+    copy[index] = snapshot(value, nameOf)
+  }
+  return copy ?? (values as readonly TraceValue[])
 }
 
 /** What of an error is worth keeping. */

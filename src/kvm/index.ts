@@ -35,6 +35,6 @@ export {
 export type { MemorySignal, Probe, ProbeFault, ProbeValue, Width } from './probe.js'
 export type { GpaRange, MemoryRange, Span } from './range.js'
 export { Spin, type SpinOptions } from './spin.js'
-export { scaledMs, slowdown } from './time.js'
+export { forgetSlowdown, scaledMs, slowdown } from './time.js'
 export { type PreFaultResult, Vcpu } from './vcpu.js'
 export { Vm } from './vm.js'

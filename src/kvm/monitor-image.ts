@@ -68,8 +68,9 @@ const IDENTITY_LIMIT = 1n << 47n
 export class MonitorImage {
   readonly #region: NativeMapping
   readonly #useVmmcall: boolean
-  readonly #pdpts = new Map<bigint, bigint>()
-  readonly #pds = new Set<bigint>()
+  readonly #pdpts = new Map([[0n, PDPT_FIRST]])
+  /** The GiBs that are mapped: the template has the first. */
+  readonly #pds = new Set([0n])
   #vcpus = 0
 
   /** Builds the region and adds its memslot. KernelError where KVM refuses the memslot. */
@@ -79,7 +80,8 @@ export class MonitorImage {
     this.#region = addon.mmap(MONITOR_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0n, 0n)
     template ??= makeTemplate()
     this.#region.write(0n, template)
-    this.cover(0n, 1n)
+    firstPd ??= largePages(0n)
+    this.#region.write(PD_FIRST, firstPd)
     vm.setUserMemoryRegion(MONITOR_SLOT, 0, MONITOR_BASE, MONITOR_SIZE, this.#region.address)
   }
 
@@ -104,23 +106,8 @@ export class MonitorImage {
 
   /** Long mode with the monitor's tables, on top of what the vCPU has. */
   sregs(current: Uint8Array): Uint8Array {
-    const code = segment(CODE_SELECTOR, { type: 0xb, l: 1 })
-    const data = segment(DATA_SELECTOR, { type: 0x3, db: 1 })
-    return kvm_sregs.encode({
-      ...kvm_sregs.decode(current),
-      cs: code,
-      ds: data,
-      es: data,
-      fs: data,
-      gs: data,
-      ss: data,
-      gdt: kvm_dtable.encode({ base: MONITOR_BASE + GDT, limit: GDT_ENTRIES.length * 8 - 1 }),
-      idt: kvm_dtable.encode({ base: MONITOR_BASE + IDT, limit: VECTORS * 16 - 1 }),
-      cr0: CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG,
-      cr3: MONITOR_BASE + PML4,
-      cr4: CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT,
-      efer: EFER_LME | EFER_LMA,
-    })
+    longMode ??= makeLongMode()
+    return kvm_sregs.patch(current, longMode)
   }
 
   close(): void {
@@ -155,24 +142,48 @@ export class MonitorImage {
   }
 }
 
-// Image and descriptor tables, the same in every VM.
+// What is the same in every VM is made once: bigints are slow on an emulated CPU.
 let template: Uint8Array | null = null
+let firstPd: Uint8Array | null = null
+let longMode: Parameters<typeof kvm_sregs.patch>[1] | null = null
 
+// Image, descriptor tables, and the upper page tables of the first GiB.
 function makeTemplate(): Uint8Array {
   const { monitor } = binding.addon
   if (monitor.length > IMAGE_BYTES_MAX) throw new Error(`the monitor image has ${monitor.length} bytes`)
-  const bytes = new Uint8Array(Number(PML4))
+  const bytes = new Uint8Array(Number(PDPT_FIRST) + Number(PAGE_TABLE_SIZE))
   bytes.set(monitor)
   bytes.set(qwords(GDT_ENTRIES), Number(GDT))
   bytes.set(idt(), Number(IDT))
+  bytes.set(qwords([(MONITOR_BASE + PDPT_FIRST) | TABLE_BITS]), Number(PML4))
+  bytes.set(qwords([(MONITOR_BASE + PD_FIRST) | TABLE_BITS]), Number(PDPT_FIRST))
   return bytes
+}
+
+function makeLongMode(): Parameters<typeof kvm_sregs.patch>[1] {
+  const code = segment(CODE_SELECTOR, { type: 0xb, l: 1 })
+  const data = segment(DATA_SELECTOR, { type: 0x3, db: 1 })
+  return {
+    cs: code,
+    ds: data,
+    es: data,
+    fs: data,
+    gs: data,
+    ss: data,
+    gdt: kvm_dtable.encode({ base: MONITOR_BASE + GDT, limit: GDT_ENTRIES.length * 8 - 1 }),
+    idt: kvm_dtable.encode({ base: MONITOR_BASE + IDT, limit: VECTORS * 16 - 1 }),
+    cr0: CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG,
+    cr3: MONITOR_BASE + PML4,
+    cr4: CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT,
+    efer: EFER_LME | EFER_LMA,
+  }
 }
 
 function segment(selector: number, kind: { type: number; l?: number; db?: number }): Uint8Array {
   return kvm_segment.encode({ selector, limit: 0xffff_ffff, present: 1, s: 1, g: 1, ...kind })
 }
 
-// In u32 halves: bigints are slow on an emulated CPU, and this is done for every VM.
+// In u32 halves, for the same reason.
 function largePages(gib: bigint): Uint8Array {
   const words = new Uint32Array(2 * TABLE_ENTRIES)
   const low = Number((gib & 3n) << GIB_SHIFT)

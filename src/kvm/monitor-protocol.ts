@@ -69,6 +69,8 @@ export function isReport(exit: Exit): boolean {
 export class CommandPage {
   readonly #region: NativeMapping
   readonly #offset: bigint
+  readonly #head = new Uint8Array(OFFSET.savedRsp)
+  readonly #words = new BigUint64Array(this.#head.buffer)
 
   constructor(region: NativeMapping, offset: bigint, useVmmcall: boolean) {
     this.#region = region
@@ -79,25 +81,18 @@ export class CommandPage {
   /** Lays down the next command and clears results, stop flag and progress. */
   command(op: bigint, args: readonly bigint[]): void {
     // Everything before the guest's own saved rsp, in one write.
-    const page = new Uint8Array(OFFSET.savedRsp)
-    const view = viewOf(page)
-    view.setBigUint64(OFFSET.op, op, true)
-    for (const [index, arg] of args.entries()) view.setBigUint64(OFFSET.args + 8 * index, arg, true)
-    this.#region.write(this.#offset, page)
+    this.#words.fill(0n)
+    this.#words[OFFSET.op / 8] = op
+    this.#words.set(args, OFFSET.args / 8)
+    this.#region.write(this.#offset, this.#head)
   }
 
   result(): MonitorResult {
-    const view = viewOf(this.#region.read(this.#offset + BigInt(OFFSET.status), RESULT_BYTES))
-    const at = (index: number) => view.getBigUint64(8 * index, true)
-    const values = [at(1), at(2), at(3), at(4)] as const
-    return {
-      status: at(0),
-      values: [...values],
-      vector: Number(at(5)),
-      errorCode: at(6),
-      rip: at(7),
-      cr2: at(8),
-    }
+    const bytes = this.#region.read(this.#offset + BigInt(OFFSET.status), RESULT_BYTES)
+    const words = new BigUint64Array(bytes.buffer, bytes.byteOffset, RESULT_BYTES / 8)
+    const [status = 0n, r0 = 0n, r1 = 0n, r2 = 0n, r3 = 0n, vector = 0n, errorCode = 0n, rip = 0n, cr2 = 0n] =
+      words
+    return { status, values: [r0, r1, r2, r3], vector: Number(vector), errorCode, rip, cr2 }
   }
 
   /** Makes a spinning operation end at its next pass. */

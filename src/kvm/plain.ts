@@ -29,7 +29,8 @@ class PlainBase {
     // SAFETY: every method of Attempt returns a promise of an Outcome; Plain's type holds callers to its parameters.
     const operation = this.attempt[name] as Operation
     const outcome = await operation.apply(this.attempt, args)
-    return unwrap(this.#execution.label, outcome)
+    // The label is for the error alone: making it costs more than the rest of this.
+    return outcome.reason === 'DONE' ? outcome.value : unwrap(this.#execution.label, outcome)
   }
 }
 

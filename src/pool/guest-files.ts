@@ -25,7 +25,11 @@ const GUEST_PARTS = [
  * Under emulation code that runs a few times costs less interpreted than compiled and translated again, and a thread that wakes
  * another one on the same processor less than across two: the four files that were tried take a third less time than with neither.
  */
-const EMULATED_NODE = ['--jitless']
+const EMULATED_NODE = [
+  '--jitless',
+  // Its helpers would run on the same processor.
+  '--single-threaded-gc',
+]
 
 /** What a guest gets beside the worker. */
 interface GuestFiles {

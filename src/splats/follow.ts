@@ -9,6 +9,8 @@ const RECORD_BYTES_MAX = 8192
  * EINVAL.)
  */
 const MARK_CHARS_MAX = 120
+/** What a mark cannot hold as it is. */
+const UNFIT = /[^ -~]| {2}/
 
 /** Reads /dev/kmsg as it grows, without blocking, and writes marks into it. Inside the guest only. */
 export class KmsgFollower {
@@ -82,9 +84,8 @@ export class KmsgFollower {
    * ASCII.
    */
   mark(text: string): string {
-    const line = `gmem: ${text.replace(/\s+/g, ' ').replace(/[^ -~]/g, '?')}`
-      .slice(0, MARK_CHARS_MAX)
-      .trimEnd()
+    const whole = `gmem: ${UNFIT.test(text) ? text.replace(/\s+/g, ' ').replace(/[^ -~]/g, '?') : text}`
+    const line = whole.slice(0, MARK_CHARS_MAX).trimEnd()
     // Without the newline the record stays open for more, and no reader sees it yet (kernel/printk/printk.c, vprintk_store).
     writeSync(this.#writer, `<6>${line}\n`)
     return line

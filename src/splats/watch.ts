@@ -41,6 +41,8 @@ export class TroubleWatch {
   readonly #settleMs: number
   readonly #buffer = Buffer.allocUnsafe(32)
   #taint = 0n
+  /** What the file said when it was read last. */
+  #taintText = ''
   /**
    * Whether the last look found a report: the kernel raises the taint after printing it, perhaps after that
    * look.
@@ -116,7 +118,7 @@ export class TroubleWatch {
   /** Taint of trouble that nothing in the log accounts for. */
   #secondWitness(reported: boolean): Splat[] {
     const taint = this.#readTaint()
-    const rose = newTrouble(this.#taint, taint)
+    const rose = taint === this.#taint ? [] : newTrouble(this.#taint, taint)
     const explained = reported || this.#explained
     this.#taint = taint
     this.#explained = reported
@@ -136,7 +138,10 @@ export class TroubleWatch {
 
   #readTaint(): bigint {
     const size = readSync(this.#taintFile, this.#buffer, 0, this.#buffer.length, 0)
-    return BigInt(this.#buffer.toString('latin1', 0, size).trim())
+    const text = this.#buffer.toString('latin1', 0, size)
+    if (text === this.#taintText) return this.#taint
+    this.#taintText = text
+    return BigInt(text.trim())
   }
 }
 

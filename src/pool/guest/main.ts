@@ -5,6 +5,7 @@
  */
 import { release } from 'node:os'
 import { init, runBaseTests, setupEnvironment } from 'vitest/worker'
+import { forgetSlowdown } from '../../kvm/index.js'
 import { probeTarget, setTestObserver, warmUp } from '../../testing/index.js'
 import type { BenchLimits, BenchName } from '../bench.js'
 import type { HostMessage } from '../protocol.js'
@@ -59,6 +60,7 @@ function receive(message: HostMessage): void {
   switch (message.type) {
     case 'wake':
       Object.assign(process.env, { GMEM_SLOWDOWN: slowdownAgainst(message.hostCalibrationMs) }, message.env)
+      forgetSlowdown()
       becomeUnique(message.entropy, message.realtimeNs)
       setInterval(() => port.send({ type: 'heartbeat' }), HEARTBEAT_MS)
       port.send({ type: 'awake', release: release(), slowdown: Number(process.env.GMEM_SLOWDOWN) })
