@@ -44,7 +44,11 @@ export function addRunOptions(command: Command): Command {
 }
 
 /** The command line of `gmem test` for these: the same for each kernel, the seed included. */
-export function runArguments(filters: readonly string[], flags: RunFlags): string[] {
+export function runArguments(
+  filters: readonly string[],
+  flags: RunFlags,
+  { isRepeated = false } = {},
+): string[] {
   const seed = flags.seed ?? String(randomInt(2 ** 31))
   const values = {
     name: flags.name,
@@ -61,8 +65,12 @@ export function runArguments(filters: readonly string[], flags: RunFlags): strin
   const given = Object.entries(values).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}=${value}`],
   )
-  const isCold = flags.cold || isQuickerCold(filters)
-  const vmFlags = [...(isCold ? ['--cold'] : []), ...(flags.freshVms ? ['--fresh-vms'] : [])]
+  const isCold = flags.cold || (!isRepeated && isQuickerCold(filters))
+  const vmFlags = [
+    ...(isCold ? ['--cold'] : []),
+    ...(flags.cold ? [] : ['--exchange-kvm']),
+    ...(flags.freshVms ? ['--fresh-vms'] : []),
+  ]
   return [...filters, ...given, ...(flags.all ? ['--all'] : []), ...vmFlags]
 }
 

@@ -23,6 +23,7 @@ export interface TargetOptions {
   readonly seed: number
   readonly cold: boolean
   readonly freshVms: boolean
+  readonly exchangeKvm?: boolean
   /** More kernel parameters for VMs. */
   readonly append?: string | undefined
   readonly splats: 'fail' | 'warn' | 'off'
@@ -93,6 +94,7 @@ export async function kernelTarget({ spec, kernel }: NamedKernel, options: Targe
     runDir: options.runDir,
     cold: options.cold,
     freshVms: options.freshVms,
+    exchangeKvm: options.exchangeKvm ?? false,
     ...(options.append !== undefined && { append: options.append }),
     splats: options.splats,
     allow: options.allow,

@@ -51,6 +51,7 @@ interface TestFlags extends ReportFlags {
   readonly accel: 'auto' | 'kvm' | 'tcg'
   readonly cold?: boolean
   readonly freshVms?: boolean
+  readonly exchangeKvm?: boolean
   readonly append?: string
   readonly name?: RegExp
   readonly watch?: boolean
@@ -80,6 +81,10 @@ function addTargetOptions(command: Command): void {
     .addOption(accelOption('how VMs run'))
     .option('--cold', 'boot every VM instead of restoring a saved one')
     .option('--fresh-vms', 'a VM of its own for every test file, instead of handing clean ones on')
+    .option(
+      '--exchange-kvm',
+      'a VM that was saved with other KVM modules and the same bzImage will do (also with --cold): they are exchanged',
+    )
     .option('--append <parameters>', 'more kernel parameters for VMs: numa=fake=2')
 }
 
@@ -130,6 +135,7 @@ function testRequest(filters: readonly string[], flags: TestFlags): TestRequest 
     accelerator: flags.accel,
     cold: flags.cold ?? false,
     freshVms: flags.freshVms ?? false,
+    exchangeKvm: flags.exchangeKvm ?? false,
     append: flags.append,
     namePattern: flags.name,
     watch: flags.watch ?? false,

@@ -39,7 +39,7 @@ export function register(program: Command, context: CliContext): void {
     const path = resolve(tree)
     if (!statSync(path, { throwIfNoEntry: false })?.isDirectory())
       throw usageError(`${path} is no folder`, 'Name a kernel source tree.')
-    await watchTree(path, runArguments(filters, flags), context)
+    await watchTree(path, runArguments(filters, flags, { isRepeated: true }), context)
   })
 }
 

@@ -20,6 +20,11 @@ export function cpuidOf(kvm: NativeKvm): SupportedCpuid {
   return known
 }
 
+/** KVM was loaded anew: it may offer something else. */
+export function forgetCpuid(): void {
+  known = null
+}
+
 function ask(kvm: NativeKvm): SupportedCpuid {
   const supported = kvm.supportedCpuid()
   const vendor = vendorOf(supported)

@@ -14,6 +14,7 @@ export {
   type Sharing,
 } from './conversion.js'
 export { type BlockedPage, type ConvertRetryOptions, convertWithRetry } from './conversion-retry.js'
+export { forgetCpuid } from './cpuid.js'
 export type { ResumeOptions, RunOptions } from './execution.js'
 export * from './exits.js'
 export { format, formatReason } from './format.js'

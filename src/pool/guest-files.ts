@@ -31,6 +31,9 @@ const EMULATED_NODE = [
   '--single-threaded-gc',
 ]
 
+/** KVM's own modules, in the guest. */
+const KVM_MODULE = /^\/lib\/modules\/.*\/kvm(-amd|-intel)?\.ko$/
+
 /** What a guest gets beside the worker. */
 interface GuestFiles {
   readonly emulated: boolean
@@ -46,6 +49,7 @@ export async function guestInitramfs(
 ): Promise<Initramfs> {
   const addon = join(projectRoot, 'build/Release/gmem.node')
   const worker = join(projectRoot, 'dist/pool/guest/main.js')
+  const testModules = Object.values(modules).flatMap((module) => ('file' in module ? [module.file] : []))
   return await buildInitramfs({
     cacheDir: cacheRoot(),
     kernel,
@@ -55,12 +59,14 @@ export async function guestInitramfs(
     files: [
       join(projectRoot, 'package.json'),
       ...GUEST_PARTS.map((part) => join(projectRoot, 'dist', part)),
-      ...Object.values(modules).flatMap((module) => ('file' in module ? [module.file] : [])),
+      ...testModules,
       ...extraFiles,
     ],
     texts: { [TEST_MODULES_LIST]: JSON.stringify(modules) },
     packages: { from: projectRoot, names: ['vitest'] },
     cwd: projectRoot,
+    isExchangeable: (path) =>
+      KVM_MODULE.test(path) || path === TEST_MODULES_LIST || testModules.includes(path),
     // The port's read holds one thread of the pool for ever.
     env: {
       UV_THREADPOOL_SIZE: '8',

@@ -18,6 +18,8 @@ export interface KernelPoolOptions {
   readonly cold?: boolean
   /** A VM of its own for every test file; otherwise one in which nothing failed, and that is as it was, takes the next file. */
   readonly freshVms?: boolean
+  /** A VM that was saved with other KVM modules and the same bzImage will do: its copies get this kernel's. */
+  readonly exchangeKvm?: boolean
   readonly splats?: 'fail' | 'warn' | 'off'
   /** Text of the allow file. */
   readonly allow?: string

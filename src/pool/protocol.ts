@@ -19,6 +19,12 @@ export type HostMessage =
       readonly hostCalibrationMs: number
       readonly env: Readonly<Record<string, string>>
     }
+  /** Files of another kernel with the same bzImage: put them there, and load KVM again. The answer is `exchanged`. */
+  | {
+      readonly type: 'exchange'
+      /** `deflated`: as zlib's deflateRaw() leaves it. */
+      readonly files: readonly { readonly path: string; readonly deflated: Uint8Array }[]
+    }
   /** What is already known of the file that the next `run` is about. */
   | {
       readonly type: 'ledger'
@@ -38,6 +44,8 @@ export type GuestMessage =
   | { readonly type: 'hello' }
   /** `slowdown`: how many times slower than the host the guest is; what its time limits are multiplied by. */
   | { readonly type: 'awake'; readonly release: string; readonly slowdown: number }
+  /** `error`: '' where KVM is the new one. */
+  | { readonly type: 'exchanged'; readonly error: string }
   | { readonly type: 'vitest'; readonly message: unknown }
   /** `logTimeUs`: where the kernel's log stood, by its own clock: what the console has from later on is this test's. */
   | { readonly type: 'test-start'; readonly test: TestIdentity; readonly logTimeUs: number }

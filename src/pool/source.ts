@@ -9,9 +9,10 @@ import { chooseAccelerator } from '../qemu/choose-accelerator.js'
 import { SavedVmError } from '../qemu/errors.js'
 import type { Initramfs } from '../qemu/initramfs.js'
 import { type MachineOptions, type SavedState, startMachine } from '../qemu/machine.js'
-import { discardSaved, ensureSaved } from '../qemu/saved.js'
+import { ensureSaved } from '../qemu/saved.js'
 import { parseAllowFile } from '../splats/index.js'
 import { describeDeath } from './death.js'
+import { exchangeKvm, firstLine, notRestored, RELATED } from './exchange.js'
 import { guestInitramfs } from './guest-files.js'
 import { hostCalibrationMs } from './host-calibration.js'
 import { IdleVms } from './idle-vms.js'
@@ -140,8 +141,10 @@ export class SessionSource {
       ...(this.options.extraFiles && { extraFiles: this.options.extraFiles }),
     })
     const ground = { accelerator, initramfs, saved: null }
-    if (this.options.cold) return ground
-    return { ...ground, saved: await this.#save(ground) }
+    if (this.options.cold && !this.options.exchangeKvm) return ground
+    const saved = await this.#save(ground)
+    if (saved?.isRelated) this.#emit({ type: 'note', text: RELATED })
+    return { ...ground, saved }
   }
 
   async #save(ground: Pick<Ground, 'accelerator' | 'initramfs'>): Promise<SavedState | null> {
@@ -151,6 +154,8 @@ export class SessionSource {
         cacheDir: cacheRoot(),
         initramfs: ground.initramfs,
         consoleFile: join(this.options.runDir, `console-${this.options.kernel.id}-saved.log`),
+        mayBeRelated: this.options.exchangeKvm ?? false,
+        onlyExisting: this.options.cold ?? false,
         boot: (machine) => this.#prepareToSave(this.#track(new Session(machine, false))),
         signal: this.#abort.signal,
         progress: (text) => this.#emit({ type: 'progress', text }),
@@ -176,11 +181,11 @@ export class SessionSource {
       const waking = this.#wake(session, WAKE_MS_MAX)
       this.#release()
       await waking
+      if (saved.isRelated) await exchangeKvm(session, ground.initramfs)
       return session
     } catch (error) {
       await session.close()
-      await discardSaved(saved)
-      throw new SavedVmError(`a saved VM of ${this.options.kernel.id} did not wake up`, { cause: error })
+      throw await notRestored(saved, this.options.kernel.id, error)
     }
   }
 
@@ -221,9 +226,7 @@ export class SessionSource {
   }
 
   /** What a saved VM and its copies must have in common. */
-  #hardware({
-    accelerator,
-  }: Pick<Ground, 'accelerator'>): Pick<MachineOptions, 'accelerator' | 'extraAppend' | 'memory'> {
+  #hardware({ accelerator }: Pick<Ground, 'accelerator'>) {
     const { append, memory } = this.options
     return {
       accelerator,
@@ -243,8 +246,4 @@ export class SessionSource {
   #emit(event: PoolEvent): void {
     this.options.onEvent?.(event)
   }
-}
-
-function firstLine(error: Error): string {
-  return error.message.split('\n')[0] ?? ''
 }

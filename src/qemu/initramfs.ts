@@ -63,6 +63,8 @@ export interface InitramfsOptions {
   /** Keeps the worker on one processor. Default: it runs on all. */
   readonly cpu?: number
   readonly cwd?: string
+  /** Files that a VM which was saved with others of their kind can be given later, by guest path. Default: none. */
+  readonly isExchangeable?: (path: string) => boolean
 }
 
 /** An initramfs in the cache. */
@@ -70,17 +72,24 @@ export interface Initramfs {
   readonly file: string
   /** Over everything in it, hex. */
   readonly hash: string
+  /** The same without what is exchangeable. */
+  readonly familyHash: string
+  readonly exchangeable: readonly GuestFile[]
   readonly bytes: number
   /** Wanted modules that the kernel neither has built in nor as modules. */
   readonly missingModules: readonly string[]
 }
 
-/** A member whose contents are read only where the archive is not in the cache yet. */
-interface Member {
+/** A file of the guest. */
+export interface GuestFile {
   readonly path: string
+  readonly read: () => Promise<Buffer>
+}
+
+/** A member whose contents are read only where the archive is not in the cache yet. */
+interface Member extends GuestFile {
   readonly mode: number
   readonly digest: string
-  readonly read: () => Promise<Buffer>
 }
 
 /**
@@ -102,7 +111,10 @@ export async function buildInitramfs(options: InitramfsOptions): Promise<Initram
   else await pack(members, file)
   await sweepOldest(folder, '.cpio', KEPT_MAX)
   const { size } = await stat(file)
-  return { file, hash, bytes: size, missingModules: plan.missing }
+  const { isExchangeable = () => false } = options
+  const familyHash = hashMembers(members.filter(({ path }) => !isExchangeable(path)))
+  const exchangeable = members.filter(({ path }) => isExchangeable(path))
+  return { file, hash, familyHash, exchangeable, bytes: size, missingModules: plan.missing }
 }
 
 async function planFor(options: InitramfsOptions): Promise<ModulePlan> {

@@ -25,6 +25,8 @@ export const DEFAULT_CPUS = 2
  */
 export interface SavedState {
   readonly key: string
+  /** It was saved with other exchangeable files (InitramfsOptions): its copies must be given the right ones. */
+  readonly isRelated: boolean
   /** The folder in the cache that holds the three files; deleted when a restore fails. */
   readonly folder: string
   readonly stateFile: string

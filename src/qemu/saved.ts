@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createHash } from 'node:crypto'
-import { mkdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { KernelImage } from '../kernels/types.js'
 import { type Bytes, mib } from '../units.js'
 import type { Accelerator } from './accelerator.js'
-import { qemuArguments } from './arguments.js'
-import { findQemu } from './binary.js'
 import { writeCpio } from './cpio.js'
 import { SavedVmError } from './errors.js'
 import type { Initramfs } from './initramfs.js'
@@ -14,17 +11,17 @@ import {
   DEFAULT_MEMORY,
   type Machine,
   type MachineOptions,
-  machineArguments,
   type SavedState,
   startMachine,
 } from './machine.js'
 import { draftRamFile, type RamFileDraft } from './ram-file.js'
+import { familyKey, savedKey } from './saved-key.js'
 import { sweepOldest } from './sweep.js'
 
-/** Part of the key: raise it when a state saved by an older gmem must not be restored. */
-const FORMAT_VERSION = 1
 const KEPT_MAX = 10
 const UNUSED_DAYS_MAX = 14
+/** The file that says whom a saved VM is related to. */
+const FAMILY = 'family'
 
 /** What to save. */
 export interface SavedVmOptions {
@@ -37,6 +34,10 @@ export interface SavedVmOptions {
   readonly extraArgs?: readonly string[]
   /** The console of the VM that is booted to be saved. */
   readonly consoleFile: string
+  /** A VM that was saved with other exchangeable files, and is the same but for these, will do, too. */
+  readonly mayBeRelated?: boolean
+  /** None is booted to be saved. */
+  readonly onlyExisting?: boolean
   /** Waits until the worker in the VM is ready to be copied: loaded, and silent on the channel. */
   readonly boot: (machine: Machine) => Promise<void>
   /** Told what takes long. */
@@ -44,20 +45,20 @@ export interface SavedVmOptions {
   readonly signal?: AbortSignal
 }
 
-const inFlight = new Map<string, Promise<SavedState>>()
+const inFlight = new Map<string, Promise<SavedState | null>>()
 
 /**
  * The saved VM for this kernel, initramfs, QEMU and command line: from the cache, or booted, waited for with
  * `boot`, and saved. Whoever is first wins where two processes save the same VM at once; both results are the
- * same. Throws SavedVmError where saving fails (the caller boots cold, and says so), and whatever `boot`
- * throws.
+ * same. With `mayBeRelated` a related VM is taken where this one is not there; with `onlyExisting` null is returned where none is.
+ * Throws SavedVmError where saving fails (the caller boots cold, and says so), and whatever `boot` throws.
  */
-export async function ensureSaved(kernel: KernelImage, options: SavedVmOptions): Promise<SavedState> {
+export async function ensureSaved(kernel: KernelImage, options: SavedVmOptions): Promise<SavedState | null> {
   const machineOptions = toMachineOptions(kernel, options)
   const key = await savedKey(kernel, options, machineOptions)
   const known = inFlight.get(key)
   if (known) return await known
-  const work = findOrSave(key, options, machineOptions).finally(() => inFlight.delete(key))
+  const work = findOrSave({ kernel, key }, options, machineOptions).finally(() => inFlight.delete(key))
   inFlight.set(key, work)
   return await work
 }
@@ -67,11 +68,16 @@ export async function discardSaved(saved: SavedState): Promise<void> {
   await rm(saved.folder, { recursive: true, force: true })
 }
 
+interface Wanted {
+  readonly kernel: KernelImage
+  readonly key: string
+}
+
 async function findOrSave(
-  key: string,
+  { kernel, key }: Wanted,
   options: SavedVmOptions,
   machine: MachineOptions,
-): Promise<SavedState> {
+): Promise<SavedState | null> {
   const root = join(options.cacheDir, 'saved')
   await mkdir(root, { recursive: true })
   const state = savedState(root, key)
@@ -79,21 +85,29 @@ async function findOrSave(
   if (isThere) await utimes(state.folder, new Date(), new Date()).catch(() => {})
   await sweepOldest(root, '', KEPT_MAX, UNUSED_DAYS_MAX)
   if (isThere) return state
+  const family = await familyKey(kernel, options, machine)
+  const related = options.mayBeRelated ? await findRelated(root, family) : null
+  if (related !== null || options.onlyExisting) return related
   await checkSpace(root, machine.memory ?? DEFAULT_MEMORY)
   options.progress?.('booting the VM once, to save it')
   const ram = await draftRamFile(root)
   try {
-    await bootAndSave(root, key, ram, options, machine)
+    await bootAndSave(root, { key, family, ram }, options, machine)
     return state
   } finally {
     await ram.close()
   }
 }
 
+interface Draft {
+  readonly key: string
+  readonly family: string
+  readonly ram: RamFileDraft
+}
+
 async function bootAndSave(
   root: string,
-  key: string,
-  ram: RamFileDraft,
+  { key, family, ram }: Draft,
   options: SavedVmOptions,
   machineOptions: MachineOptions,
 ): Promise<void> {
@@ -107,6 +121,7 @@ async function bootAndSave(
     await machine.kill()
     await ram.publish(join(draft, 'ram'))
     await writeFile(join(draft, 'initrd'), Buffer.concat([...writeCpio([])]))
+    await writeFile(join(draft, FAMILY), family)
     await publish(draft, join(root, key))
   } catch (error) {
     throw asSavedVmError(error)
@@ -164,27 +179,14 @@ function toMachineOptions(kernel: KernelImage, options: SavedVmOptions): Machine
   }
 }
 
-/**
- * The boot id stands for the host's processor and kernel, and for the RAM file's pages having reached the
- * disk: nobody waits for them (fsync), so a state must not outlive a crash of the host.
- */
-async function savedKey(
-  kernel: KernelImage,
-  options: SavedVmOptions,
-  machine: MachineOptions,
-): Promise<string> {
-  const [qemu, bootId] = await Promise.all([findQemu(), readFile('/proc/sys/kernel/random/boot_id', 'utf8')])
-  const args = qemuArguments({ ...machineArguments(machine, qemu), initrd: '', consoleFile: '' })
-  const parts = [
-    FORMAT_VERSION,
-    kernel.key,
-    options.initramfs.hash,
-    qemu.path,
-    qemu.version,
-    bootId.trim(),
-    ...args,
-  ]
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32)
+async function findRelated(root: string, family: string): Promise<SavedState | null> {
+  for (const key of (await readdir(root)).filter((name) => !name.includes('.'))) {
+    const state = savedState(root, key)
+    if ((await readFile(join(state.folder, FAMILY), 'utf8').catch(() => '')) !== family) continue
+    await utimes(state.folder, new Date(), new Date()).catch(() => {})
+    return { ...state, isRelated: true }
+  }
+  return null
 }
 
 function savedState(root: string, key: string): SavedState {
@@ -192,6 +194,7 @@ function savedState(root: string, key: string): SavedState {
   return {
     key,
     folder,
+    isRelated: false,
     stateFile: join(folder, 'state'),
     ramFile: join(folder, 'ram'),
     emptyInitrd: join(folder, 'initrd'),

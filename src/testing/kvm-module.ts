@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
+import { forgetCpuid } from '../kvm/index.js'
 import { insertModule, removeModule } from './module.js'
 import { takeTarget } from './probe-target.js'
 import type { TargetInfo } from './target.js'
@@ -42,6 +43,15 @@ export function restoreKvm(): boolean {
   takeTarget(target)
   found = null
   return true
+}
+
+/** The files of KVM's modules are others than those that are loaded: loads them. Error where KVM is built in; KernelError as above. */
+export function replaceKvm(): void {
+  const make = loadedMake()
+  if (make === undefined) throw new Error('KVM is not loaded as a module')
+  reloadKvm(make, '')
+  takeTarget()
+  forgetCpuid()
 }
 
 function reloadKvm(make: string, parameters: string): void {

@@ -10,6 +10,7 @@ import { probeTarget, setTestObserver, warmUp } from '../../testing/index.js'
 import type { BenchLimits, BenchName } from '../bench.js'
 import type { HostMessage } from '../protocol.js'
 import { calibrate } from './calibrate.js'
+import { exchangeKvm } from './exchange.js'
 import { ModuleAnswers } from './modules-ahead.js'
 import { Observer } from './observer.js'
 import { GuestPort } from './port.js'
@@ -64,6 +65,9 @@ function receive(message: HostMessage): void {
       becomeUnique(message.entropy, message.realtimeNs)
       setInterval(() => port.send({ type: 'heartbeat' }), HEARTBEAT_MS)
       port.send({ type: 'awake', release: release(), slowdown: Number(process.env.GMEM_SLOWDOWN) })
+      break
+    case 'exchange':
+      port.send({ type: 'exchanged', error: exchangeKvm(message.files) })
       break
     case 'ledger':
       observer.begin(message.policy, message.entries)

@@ -58,6 +58,11 @@ export function countShrunk(): void {
   countFresh()
 }
 
+/** Whether the kernel has complained since the log was last looked at. */
+export function hasLogTrouble(): boolean {
+  return watch?.end().some(isSplat) ?? false
+}
+
 /** The kernel's log between the tests of one file: what it says in a test's window is that test's. */
 export class TroubleGate {
   readonly #allowed: readonly AllowEntry[]

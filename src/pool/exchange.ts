@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+import { promisify } from 'node:util'
+import { deflateRaw } from 'node:zlib'
+import { SavedVmError } from '../qemu/errors.js'
+import type { Initramfs } from '../qemu/initramfs.js'
+import type { SavedState } from '../qemu/machine.js'
+import { discardSaved } from '../qemu/saved.js'
+import type { Session } from './session.js'
+
+/** Sending some MiB and loading two modules in an emulated guest takes two seconds, in ms. */
+const EXCHANGE_MS_MAX = 60_000
+
+/** The guest reads 4 KiB at a time, which takes it longer than to inflate them. */
+const deflate = promisify<Buffer, Buffer>(deflateRaw)
+
+/** What is said where VMs of another kernel serve. */
+export const RELATED = 'same bzImage as a kernel that has a saved VM: its copies get this one’s KVM modules'
+
+/** Gives a copy of a related saved VM the files of its own kernel. Error where it cannot take them; InfrastructureError where it dies of them. */
+export async function exchangeKvm(session: Session, { exchangeable }: Initramfs): Promise<void> {
+  const files = await Promise.all(
+    exchangeable.map(async ({ path, read }) => ({ path, deflated: await deflate(await read()) })),
+  )
+  const answer = session.next('exchanged', EXCHANGE_MS_MAX)
+  session.send({ type: 'exchange', files })
+  const { error } = await answer
+  if (error !== '') throw new Error(error)
+}
+
+/** What is said of a saved VM that could not be used; one of the kernel's own goes. */
+export async function notRestored(saved: SavedState, id: string, cause: unknown): Promise<SavedVmError> {
+  if (saved.isRelated)
+    return new SavedVmError(`a saved VM did not take ${id}’s KVM modules (${String(cause)})`, { cause })
+  await discardSaved(saved)
+  return new SavedVmError(`a saved VM of ${id} did not wake up`, { cause })
+}
+
+/** Of an error that is told in passing. */
+export function firstLine(error: Error): string {
+  return error.message.split('\n')[0] ?? ''
+}
