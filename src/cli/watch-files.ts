@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, type FSWatcher, watch } from 'node:fs'
+import { existsSync, type FSWatcher, readdirSync, statSync, watch } from 'node:fs'
 import { join, relative } from 'node:path'
 
 /** Where what the contract tests comes from, in a kernel tree. */
@@ -25,7 +25,7 @@ export function watchedFolders(tree: string, tests: string): Watched[] {
 
 /** Says which files were saved: those of a burst together, by their paths from `root` on. */
 export class SavedFiles {
-  readonly #watchers: FSWatcher[]
+  readonly #watchers = new Map<string, FSWatcher>()
   readonly #saved = new Set<string>()
   #timer: NodeJS.Timeout | null = null
 
@@ -34,16 +34,34 @@ export class SavedFiles {
     readonly root: string,
     readonly onSaved: (files: readonly string[]) => void,
   ) {
-    this.#watchers = folders.map(({ folder, pattern }) =>
-      watch(folder, { recursive: true }, (_, name) => {
-        if (name !== null && pattern.test(name)) this.#note(join(folder, name))
-      }),
-    )
+    for (const watched of folders) this.#watchBelow(watched)
   }
 
   close(): void {
-    for (const watcher of this.#watchers) watcher.close()
+    for (const watcher of this.#watchers.values()) watcher.close()
     if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  // Not `recursive`: Node 20 then watches files, and loses one that an editor saves by renaming another one over it.
+  #watchBelow({ folder, pattern }: Watched): void {
+    const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
+    const below = entries.filter((entry) => entry.isDirectory())
+    for (const path of [folder, ...below.map((entry) => join(entry.parentPath, entry.name))])
+      this.#watch(path, pattern)
+  }
+
+  #watch(folder: string, pattern: RegExp): void {
+    this.#watchers.get(folder)?.close()
+    const watcher = watch(folder, (event, name) => {
+      if (name === null) return
+      const path = join(folder, name)
+      if (pattern.test(name)) this.#note(path)
+      else if (event === 'rename' && statSync(path, { throwIfNoEntry: false })?.isDirectory())
+        this.#watchBelow({ folder: path, pattern })
+    })
+    // The folder went.
+    watcher.on('error', () => watcher.close())
+    this.#watchers.set(folder, watcher)
   }
 
   #note(file: string): void {
