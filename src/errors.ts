@@ -56,3 +56,8 @@ export function usageError(message: string, hint?: string): GmemError {
 export function interruptedError(): GmemError {
   return new GmemError('interrupted', { exitCode: ExitCode.interrupted })
 }
+
+/** Of an error that is told in passing. */
+export function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? ''
+}

@@ -101,7 +101,7 @@ export function snapshot(value: unknown, nameOf: NameOf): TraceValue {
   if (isPlain(value)) return value
   if (typeof value !== 'object' || value === null) return String(value)
   if (value instanceof Uint8Array) return { length: value.length, head: value.slice(0, BYTES_KEPT) }
-  if (Array.isArray(value)) return snapshots([...value], nameOf)
+  if (Array.isArray(value)) return value.map((element) => snapshot(element, nameOf))
   const object = nameOf(value)
   if (object !== undefined) return { object }
   const copy: Record<string, TraceValue> = {}

@@ -2,6 +2,7 @@
 import { constants } from 'node:fs'
 import { access, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { firstLine } from '../errors.js'
 import { freeBytes } from '../kernels/disk.js'
 import { defaultKernelSpec, resolveKernel } from '../kernels/index.js'
 import { cacheRoot } from '../paths.js'
@@ -205,8 +206,4 @@ async function checkKernel(): Promise<Outcome> {
   } catch (error) {
     return { state: 'warn', detail: firstLine(error), fix: `gmem kernel build ${spec}` }
   }
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? ''
 }

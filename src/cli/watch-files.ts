@@ -50,14 +50,22 @@ export class SavedFiles {
       this.#watch(path, pattern)
   }
 
+  /** Where it is a folder. git makes and removes some in no time: what is gone again needs no watch. */
+  #watchNew(path: string, pattern: RegExp): void {
+    try {
+      if (statSync(path).isDirectory()) this.#watchBelow({ folder: path, pattern })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+  }
+
   #watch(folder: string, pattern: RegExp): void {
     this.#watchers.get(folder)?.close()
     const watcher = watch(folder, (event, name) => {
       if (name === null) return
       const path = join(folder, name)
       if (pattern.test(name)) this.#note(path)
-      else if (event === 'rename' && statSync(path, { throwIfNoEntry: false })?.isDirectory())
-        this.#watchBelow({ folder: path, pattern })
+      else if (event === 'rename') this.#watchNew(path, pattern)
     })
     // The folder went.
     watcher.on('error', () => watcher.close())

@@ -34,8 +34,3 @@ export async function notRestored(saved: SavedState, id: string, cause: unknown)
   await discardSaved(saved)
   return new SavedVmError(`a saved VM of ${id} did not wake up`, { cause })
 }
-
-/** Of an error that is told in passing. */
-export function firstLine(error: Error): string {
-  return error.message.split('\n')[0] ?? ''
-}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { interruptedError } from '../errors.js'
+import { firstLine, interruptedError } from '../errors.js'
 import { buildTestModules } from '../kernels/index.js'
 import { cacheRoot } from '../paths.js'
 import type { Accelerator } from '../qemu/accelerator.js'
@@ -12,7 +12,7 @@ import { type MachineOptions, type SavedState, startMachine } from '../qemu/mach
 import { ensureSaved } from '../qemu/saved.js'
 import { parseAllowFile } from '../splats/index.js'
 import { describeDeath } from './death.js'
-import { exchangeKvm, firstLine, notRestored, RELATED } from './exchange.js'
+import { exchangeKvm, notRestored, RELATED } from './exchange.js'
 import { guestInitramfs } from './guest-files.js'
 import { hostCalibrationMs } from './host-calibration.js'
 import { IdleVms } from './idle-vms.js'

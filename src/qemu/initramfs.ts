@@ -72,8 +72,8 @@ export interface Initramfs {
   readonly file: string
   /** Over everything in it, hex. */
   readonly hash: string
-  /** The same without what is exchangeable. */
-  readonly familyHash: string
+  /** The same without what is exchangeable; a VM that is there needs none. */
+  readonly familyHash: () => string
   readonly exchangeable: readonly GuestFile[]
   readonly bytes: number
   /** Wanted modules that the kernel neither has built in nor as modules. */
@@ -112,7 +112,7 @@ export async function buildInitramfs(options: InitramfsOptions): Promise<Initram
   await sweepOldest(folder, '.cpio', KEPT_MAX)
   const { size } = await stat(file)
   const { isExchangeable = () => false } = options
-  const familyHash = hashMembers(members.filter(({ path }) => !isExchangeable(path)))
+  const familyHash = (): string => hashMembers(members.filter(({ path }) => !isExchangeable(path)))
   const exchangeable = members.filter(({ path }) => isExchangeable(path))
   return { file, hash, familyHash, exchangeable, bytes: size, missingModules: plan.missing }
 }

@@ -10,46 +10,34 @@ import { type MachineOptions, machineArguments } from './machine.js'
 /** Part of the key: raise it when a state saved by an older gmem must not be restored. */
 const FORMAT_VERSION = 1
 
-interface KeyedOptions {
-  readonly initramfs: Pick<Initramfs, 'hash' | 'familyHash'>
+/** The key of a kernel's saved VM. */
+export async function savedKey(
+  kernel: KernelImage,
+  initramfs: Initramfs,
+  machine: MachineOptions,
+): Promise<string> {
+  return await keyOf([kernel.key, initramfs.hash], machine)
+}
+
+/** What a VM has in common with those whose bzImage has the same bytes, and of whose files only exchangeable ones differ. */
+export async function familyKey(
+  kernel: KernelImage,
+  initramfs: Initramfs,
+  machine: MachineOptions,
+): Promise<string> {
+  const image = createHash('sha256')
+    .update(await readFile(kernel.bzImage))
+    .digest('hex')
+  return await keyOf([image, initramfs.familyHash()], { ...machine, kernel: { bzImage: '' } })
 }
 
 /**
  * The boot id stands for the host's processor and kernel, and for the RAM file's pages having reached the
  * disk: nobody waits for them (fsync), so a state must not outlive a crash of the host.
  */
-export async function savedKey(
-  kernel: Pick<KernelImage, 'key'>,
-  options: KeyedOptions,
-  machine: MachineOptions,
-): Promise<string> {
+async function keyOf(contents: readonly string[], machine: MachineOptions): Promise<string> {
   const [qemu, bootId] = await Promise.all([findQemu(), readFile('/proc/sys/kernel/random/boot_id', 'utf8')])
   const args = qemuArguments({ ...machineArguments(machine, qemu), initrd: '', consoleFile: '' })
-  const parts = [
-    FORMAT_VERSION,
-    kernel.key,
-    options.initramfs.hash,
-    qemu.path,
-    qemu.version,
-    bootId.trim(),
-    ...args,
-  ]
+  const parts = [FORMAT_VERSION, ...contents, qemu.path, qemu.version, bootId.trim(), ...args]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32)
-}
-
-/** What a VM has in common with those whose bzImage has the same bytes, and of whose files only exchangeable ones differ. */
-export async function familyKey(
-  kernel: KernelImage,
-  options: KeyedOptions,
-  machine: MachineOptions,
-): Promise<string> {
-  const image = createHash('sha256')
-    .update(await readFile(kernel.bzImage))
-    .digest('hex')
-  const { familyHash } = options.initramfs
-  const common = { initramfs: { hash: familyHash, familyHash } }
-  return await savedKey({ key: image }, common, {
-    ...machine,
-    kernel: { bzImage: '' },
-  })
 }

@@ -55,7 +55,7 @@ const inFlight = new Map<string, Promise<SavedState | null>>()
  */
 export async function ensureSaved(kernel: KernelImage, options: SavedVmOptions): Promise<SavedState | null> {
   const machineOptions = toMachineOptions(kernel, options)
-  const key = await savedKey(kernel, options, machineOptions)
+  const key = await savedKey(kernel, options.initramfs, machineOptions)
   const known = inFlight.get(key)
   if (known) return await known
   const work = findOrSave({ kernel, key }, options, machineOptions).finally(() => inFlight.delete(key))
@@ -85,7 +85,7 @@ async function findOrSave(
   if (isThere) await utimes(state.folder, new Date(), new Date()).catch(() => {})
   await sweepOldest(root, '', KEPT_MAX, UNUSED_DAYS_MAX)
   if (isThere) return state
-  const family = await familyKey(kernel, options, machine)
+  const family = await familyKey(kernel, options.initramfs, machine)
   const related = options.mayBeRelated ? await findRelated(root, family) : null
   if (related !== null || options.onlyExisting) return related
   await checkSpace(root, machine.memory ?? DEFAULT_MEMORY)

@@ -17,7 +17,7 @@ export interface KmsgRecord {
 }
 
 const NONE: Readonly<Record<string, string>> = {}
-const CALLER = 'caller='
+const CALLER = /^caller=([TC]\d+)/
 
 /**
  * The record that one read(2) of /dev/kmsg returned: `prio,seq,time,flags[,caller=T1];text`, then `
@@ -25,7 +25,7 @@ const CALLER = 'caller='
  * the ABI demands.
  */
 export function parseKmsgRecord(raw: string): KmsgRecord | null {
-  // No regular expressions: each test reads two records, and under --jitless they are interpreted twice over.
+  // Not one regular expression for all: each test reads two records, and under --jitless it is interpreted twice over.
   const [first = '', ...rest] = (raw.endsWith('\n') ? raw.slice(0, -1) : raw).split('\n')
   const textAt = first.indexOf(';')
   const [priority, seq, timeUs, flags, ...more] = first.slice(0, Math.max(0, textAt)).split(',')
@@ -35,15 +35,25 @@ export function parseKmsgRecord(raw: string): KmsgRecord | null {
     facility: Number(priority) >> 3,
     seq: Number(seq),
     timeUs: Number(timeUs),
-    caller: more.find((field) => field.startsWith(CALLER))?.slice(CALLER.length) ?? '',
+    caller: callerOf(more),
     continued: flags === 'c',
     text: unescapeKmsg(first.slice(textAt + 1)),
     properties: rest.length === 0 ? NONE : Object.fromEntries(rest.flatMap(property)),
   }
 }
 
+// Decimal digits and nothing else.
 function isCount(field: string | undefined): boolean {
-  return field !== undefined && field !== '' && Number.isSafeInteger(Number(field)) && Number(field) >= 0
+  const count = Number(field)
+  return Number.isSafeInteger(count) && count >= 0 && String(count) === field
+}
+
+function callerOf(fields: readonly string[]): string {
+  for (const field of fields) {
+    const match = CALLER.exec(field)
+    if (match !== null) return match[1] ?? ''
+  }
+  return ''
 }
 
 function property(line: string): [string, string][] {

@@ -118,7 +118,7 @@ export class TroubleWatch {
   /** Taint of trouble that nothing in the log accounts for. */
   #secondWitness(reported: boolean): Splat[] {
     const taint = this.#readTaint()
-    const rose = taint === this.#taint ? [] : newTrouble(this.#taint, taint)
+    const rose = newTrouble(this.#taint, taint)
     const explained = reported || this.#explained
     this.#taint = taint
     this.#explained = reported
