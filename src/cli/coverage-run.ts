@@ -15,6 +15,7 @@ import {
   GcovReader,
   lcovOf,
   parseUnreachable,
+  reachText,
   reportSubject,
   SUBJECTS,
   type SubjectReport,
@@ -63,9 +64,10 @@ export async function runCoverage(request: CoverageRequest, context: CliContext)
     context,
   )
   if (signal.aborted) return ExitCode.interrupted
-  if (collector.tests === 0)
+  const { tests } = collector
+  if (tests.length === 0)
     throw new GmemError('no test ran, so there is nothing to count', { exitCode: ExitCode.allSkipped })
-  progress.phase(`reading the counters of ${collector.tests} tests`)
+  progress.phase(`reading the counters of ${tests.length} tests`)
   const coverage = await collector.read(reader, (fraction) => progress.update({ fraction }))
   progress.end()
   const reports = SUBJECTS.map((subject) =>
@@ -74,10 +76,11 @@ export async function runCoverage(request: CoverageRequest, context: CliContext)
   const out = join(directory, 'coverage')
   await mkdir(out, { recursive: true })
   const shares = reports.map(shareOf)
-  const title = `${kernel.id} (${kernel.release}): what ${collector.tests} tests reach`
+  const title = `${kernel.id} (${kernel.release}): what ${tests.length} tests reach`
   await Promise.all([
     writeFile(join(out, 'index.html'), coverageHtml(title, reports)),
     writeFile(join(out, 'lcov.info'), lcovOf(coverage, join(dirname(kernel.bzImage), COVERAGE_FOLDER))),
+    writeFile(join(out, 'reach.json'), reachText(kernel.release, tests, coverage)),
     writeFile(join(out, 'coverage.json'), `${JSON.stringify(shares, null, 2)}\n`),
   ])
   if (request.json) process.stdout.write(`${JSON.stringify(shares, null, 2)}\n`)

@@ -23,7 +23,7 @@ export function register(program: Command, context: CliContext): void {
     .command('coverage')
     .summary('say which lines of the kernel the tests reach, and which test reaches which')
     .description(
-      'Builds a kernel that counts how often each line of its guest_memfd code runs, runs the contract on it, and writes a page with the source, an lcov file and JSON.',
+      'Builds a kernel that counts how often each line of its guest_memfd code runs, runs the contract on it, and writes a page with the source, an lcov file, JSON, and reach.json: which tests run which function.',
     )
     .argument('[filter...]', 'parts of file names, as in gmem test; default: all')
     .option('-k, --kernel <kernel>', 'version or source tree ($GMEM_KERNEL, else 7.3)')

@@ -2,6 +2,7 @@
 import { GmemError, usageError } from '../errors.js'
 import type { EarlierRun } from '../report/earlier-run.js'
 import type { RunResult, TargetResult, TestResult } from '../report/schema.js'
+import { namePatternOf } from './name-pattern.js'
 import type { TestRequest } from './test-run.js'
 
 /** A request as it is kept in environment.json: the reports of the earlier run are not repeated. */
@@ -39,7 +40,9 @@ function onlyTheFailed(run: RunResult): Narrowed | null {
     host: targets.some((target) => target.kernel === 'host'),
     filters: [...new Set(failed.map((test) => test.file))],
     seed: seedOf(targets, run.seed),
-    namePattern: failed.some(isNoTest) ? undefined : new RegExp(`^(?:${failed.map(nameSource).join('|')})$`),
+    namePattern: failed.some(isNoTest)
+      ? undefined
+      : new RegExp(`^(?:${failed.map(({ name }) => namePatternOf(name)).join('|')})$`),
   }
 }
 
@@ -56,9 +59,4 @@ function seedOf(targets: readonly TargetResult[], seed: number): number {
 /** A file that could not be loaded, or a hook: there is no name to ask for, so whole files run. */
 function isNoTest(test: TestResult): boolean {
   return test.failure === 'not-run'
-}
-
-/** vitest matches a pattern against suite and test names with a space between them. */
-function nameSource(test: TestResult): string {
-  return test.name.replaceAll(' > ', ' ').replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 }

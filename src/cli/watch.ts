@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+import { randomInt } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { GmemError, interruptedError, usageError } from '../errors.js'
+import { interruptedError, usageError } from '../errors.js'
 import { projectRoot } from '../paths.js'
 import type { TargetResult } from '../report/schema.js'
 import { createTemporaryFolder } from '../temporary.js'
 import type { CliContext } from './context.js'
-import { duration } from './progress.js'
-import { addRunOptions, type RunFlags, runArguments } from './run-options.js'
+import { addRunOptions, type RunFlags } from './run-options.js'
 import { SavedFiles, watchedFolders } from './watch-files.js'
+import { JudgedSources } from './watch-sources.js'
+import { verdict, type WatchRequest } from './watch-verdict.js'
 
 interface WatchFlags extends RunFlags {
   readonly tree: string
@@ -18,6 +20,9 @@ interface WatchFlags extends RunFlags {
 const HELP = `
 Watched: virt/kvm, arch/x86/kvm, arch/x86/include, include and mm of the tree, and the tests. What is saved while a build or a run
 is under way ends that, and starts the next. The tree is built in the cache, not in place; only what changed is compiled.
+
+Where bodies of functions changed and nothing else, the tests that run these functions come first, with a verdict of their own; the
+others follow. tests/kernel/reach.json knows them, for the functions that gmem coverage counts.
 
 Examples:
   gmem watch --tree ~/linux conversion       build the tree, run the files with "conversion" in their names, again for each save
@@ -39,12 +44,14 @@ export function register(program: Command, context: CliContext): void {
     const path = resolve(tree)
     if (!statSync(path, { throwIfNoEntry: false })?.isDirectory())
       throw usageError(`${path} is no folder`, 'Name a kernel source tree.')
-    await watchTree(path, runArguments(filters, flags, { isRepeated: true }), context)
+    const seed = flags.seed ?? String(randomInt(2 ** 31))
+    await watchTree({ tree: path, filters, flags: { ...flags, seed } }, context)
   })
 }
 
 /** Runs until the signal ends it. Throws where the first build fails for another reason than the source. */
-async function watchTree(tree: string, args: readonly string[], context: CliContext): Promise<void> {
+async function watchTree(request: WatchRequest, context: CliContext): Promise<void> {
+  const { tree } = request
   const folder = await createTemporaryFolder('watch')
   let wake = (): void => {}
   let saved: readonly string[] = []
@@ -55,17 +62,23 @@ async function watchTree(tree: string, args: readonly string[], context: CliCont
     wake()
   })
   context.signal.addEventListener('abort', () => wake(), { once: true })
+  const sources = new JudgedSources(tree)
   let before: TargetResult | null = null
   try {
     for (let count = 1; !context.signal.aborted; count++) {
       running = new AbortController()
       const because = saved
       saved = []
+      sources.note(because)
       const signal = AbortSignal.any([context.signal, running.signal])
-      const after = await verdict(tree, args, join(folder.path, String(count)), before, because, {
-        ...context,
-        signal,
-      })
+      const round = {
+        folder: join(folder.path, String(count)),
+        what: because.length === 0 ? 'as it was found' : because.join(', '),
+        before,
+        changed: sources.changes(),
+      }
+      const after = await verdict(request, round, { ...context, signal })
+      if (after !== null) sources.judged()
       before = after ?? before
       if (saved.length > 0 || context.signal.aborted) continue
       process.stdout.write('waiting for a file to be saved (Ctrl-C ends this)\n')
@@ -78,52 +91,4 @@ async function watchTree(tree: string, args: readonly string[], context: CliCont
     files.close()
     await folder.remove()
   }
-}
-
-/** Builds, runs, and says what came of it. Null where there is no result: it does not build, or something was saved meanwhile. */
-async function verdict(
-  tree: string,
-  args: readonly string[],
-  folder: string,
-  before: TargetResult | null,
-  because: readonly string[],
-  { progress, signal }: CliContext,
-): Promise<TargetResult | null> {
-  const [{ resolveKernel }, { runChild }] = await Promise.all([
-    import('../kernels/index.js'),
-    import('./child-run.js'),
-  ])
-  const what = because.length === 0 ? 'as it was found' : because.join(', ')
-  const start = performance.now()
-  try {
-    const kernel = await resolveKernel(tree, { build: true, progress, signal })
-    const builtMs = performance.now() - start
-    progress.phase(`testing ${kernel.id}`)
-    const { target } = await runChild(kernel, args, folder, signal)
-    progress.end()
-    const times = `${duration(performance.now() - start)} after that, ${duration(builtMs)} of it to build`
-    process.stdout.write(`\n${what}: ${times}\n${(await verdictLines(before, target)).join('\n')}\n`)
-    return target
-  } catch (error) {
-    progress.end()
-    if (signal.aborted) return null
-    if (!(error instanceof GmemError)) throw error
-    process.stdout.write(`\n${what}: ${error.message}\n${error.hint ?? ''}\n`)
-    return null
-  }
-}
-
-/** What changed since the run before, every test that fails with why, and the counts. */
-async function verdictLines(before: TargetResult | null, target: TargetResult): Promise<string[]> {
-  const failures = target.tests
-    .filter(({ status }) => status === 'failed')
-    .map(({ file, name, error }) => `✗ ${file}: ${name}\n    ${error?.message.split('\n')[0] ?? ''}`)
-  const counts = `${target.passed} passed, ${target.failed} failed, ${target.skipped} skipped`
-  if (before === null) return [...failures, counts]
-  const [{ compareTargets }, { changeCounts }] = await Promise.all([
-    import('../report/compare.js'),
-    import('../report/compare-text.js'),
-  ])
-  const changes = changeCounts(compareTargets([before], [target]).changes)
-  return [...failures, `${counts}; since the last run: ${changes === '' ? 'no change' : changes}`]
 }

@@ -23,8 +23,9 @@ export class CoverageCollector {
     this.#records.set(test, objects)
   }
 
-  get tests(): number {
-    return this.#records.size
+  /** Names of those that ran. */
+  get tests(): readonly string[] {
+    return [...this.#records.keys()]
   }
 
   /** What all tests reached. `onProgress`: how much of the work is done, 0 to 1. */

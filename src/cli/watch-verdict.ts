@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { GmemError } from '../errors.js'
+import type { KernelImage } from '../kernels/types.js'
+import { projectRoot } from '../paths.js'
+import type { Reach } from '../report/coverage/reach.js'
+import type { TargetResult } from '../report/schema.js'
+import type { CliContext } from './context.js'
+import { duration } from './progress.js'
+import { type RunFlags, runArguments } from './run-options.js'
+import { TEST_FOLDER } from './test-files.js'
+import {
+  type ChangedFunctions,
+  joined,
+  onlyTestsOf,
+  type Stage,
+  type Stages,
+  stagesOf,
+} from './watch-stages.js'
+
+/** What `gmem coverage` found that the tests of the contract run, on the default kernel. */
+const REACH_FILE = join(projectRoot, TEST_FOLDER, 'reach.json')
+
+/** What is watched, and with what it is tested. */
+export interface WatchRequest {
+  readonly tree: string
+  readonly filters: readonly string[]
+  /** With a seed: all rounds make the same choices. */
+  readonly flags: RunFlags
+}
+
+/** One build and run. */
+export interface Round {
+  /** For its results. */
+  readonly folder: string
+  /** What was saved, for people. */
+  readonly what: string
+  /** The result of the round before. */
+  readonly before: TargetResult | null
+  /** All that has changed since; null where that is not known function by function. */
+  readonly changed: ChangedFunctions | null
+}
+
+/**
+ * Builds, runs, and says what came of it: first of the tests that run what was changed, where that is known, then of all. Null where there
+ * is no result: it does not build, or something was saved meanwhile.
+ */
+export async function verdict(
+  request: WatchRequest,
+  round: Round,
+  context: CliContext,
+): Promise<TargetResult | null> {
+  const { progress, signal } = context
+  const { resolveKernel } = await import('../kernels/index.js')
+  const start = performance.now()
+  try {
+    const kernel = await resolveKernel(request.tree, { build: true, progress, signal })
+    const builtMs = performance.now() - start
+    const times = (): string =>
+      `${duration(performance.now() - start)} after that, ${duration(builtMs)} of it to build`
+    const say = (lines: readonly string[]): void => {
+      progress.end()
+      process.stdout.write(`\n${round.what}: ${times()}\n${lines.join('\n')}\n`)
+    }
+    return await new Trial(request, round, kernel, context, say).run()
+  } catch (error) {
+    progress.end()
+    if (signal.aborted) return null
+    if (!(error instanceof GmemError)) throw error
+    process.stdout.write(`\n${round.what}: ${error.message}\n${error.hint ?? ''}\n`)
+    return null
+  }
+}
+
+class Trial {
+  constructor(
+    readonly request: WatchRequest,
+    readonly round: Round,
+    readonly kernel: KernelImage,
+    readonly context: CliContext,
+    readonly say: (lines: readonly string[]) => void,
+  ) {}
+
+  async run(): Promise<TargetResult> {
+    const { before } = this.round
+    const divided = await this.#stages()
+    if (divided === null) {
+      const target = await this.#test(`testing ${this.kernel.id}`, 'all')
+      this.say(await verdictLines(before, target))
+      return target
+    }
+    const { stages, what } = divided
+    const first = await this.#test(`testing what runs ${what}`, 'first', stages.first)
+    this.say([
+      `${stages.first.tests} tests run ${what}:`,
+      ...(await verdictLines(before && onlyTestsOf(first, before), first)),
+      `now the other ${stages.rest.tests}`,
+    ])
+    const rest = await this.#test('testing the rest', 'rest', stages.rest)
+    const target = joined(first, rest)
+    this.say(['all:', ...(await verdictLines(before, target))])
+    return target
+  }
+
+  /** The parts in which the tests run, and what of the kernel the first of them is about; null for all at once. */
+  async #stages(): Promise<{ stages: Stages; what: string } | null> {
+    const { before, changed } = this.round
+    const { filters, flags } = this.request
+    if (before === null || changed === null || flags.name !== undefined) return null
+    const reach = await readReach()
+    const stages = reach && stagesOf(before, changed, reach, filters)
+    if (stages === null) return null
+    const functions = [...changed.values()].flat().map((name) => `${name}()`)
+    return { stages, what: `${functions.join(', ')} (as on ${reach?.release})` }
+  }
+
+  async #test(what: string, name: string, stage?: Stage): Promise<TargetResult> {
+    const { filters, flags } = this.request
+    const { progress, signal } = this.context
+    const { runChild } = await import('./child-run.js')
+    progress.phase(what)
+    const args = stage
+      ? runArguments(stage.filters, { ...flags, name: stage.name }, { isRepeated: true })
+      : runArguments(filters, flags, { isRepeated: true })
+    const { target } = await runChild(this.kernel, args, join(this.round.folder, name), signal)
+    return target
+  }
+}
+
+async function readReach(): Promise<Reach | null> {
+  const { parseReach } = await import('../report/coverage/reach.js')
+  try {
+    return parseReach(readFileSync(REACH_FILE, 'utf8'))
+  } catch {
+    // Then all tests run at once.
+    return null
+  }
+}
+
+/** What changed since the run before, every test that fails with why, and the counts. */
+async function verdictLines(before: TargetResult | null, target: TargetResult): Promise<string[]> {
+  const failures = target.tests
+    .filter(({ status }) => status === 'failed')
+    .map(({ file, name, error }) => `✗ ${file}: ${name}\n    ${error?.message.split('\n')[0] ?? ''}`)
+  const counts = `${target.passed} passed, ${target.failed} failed, ${target.skipped} skipped`
+  if (before === null) return [...failures, counts]
+  const [{ compareTargets }, { changeCounts }] = await Promise.all([
+    import('../report/compare.js'),
+    import('../report/compare-text.js'),
+  ])
+  const changes = changeCounts(compareTargets([before], [target]).changes)
+  return [...failures, `${counts}; since the last run: ${changes === '' ? 'no change' : changes}`]
+}
