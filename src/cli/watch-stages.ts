@@ -2,7 +2,7 @@
 import type { Reach } from '../report/coverage/reach.js'
 import type { TargetResult, TestResult } from '../report/schema.js'
 import { namePatternOf } from './name-pattern.js'
-import { filesMatching } from './test-files.js'
+import { filesMatching, SLOW_FILE } from './test-files.js'
 
 /** A share of the tests of which nearly all is left gives no early verdict. */
 const EARLY_SHARE_MAX = 0.8
@@ -33,7 +33,7 @@ export function stagesOf(
   before: TargetResult,
   changed: ChangedFunctions,
   reach: Reach,
-  filters: readonly string[],
+  { filters, withSlow }: { readonly filters: readonly string[]; readonly withSlow: boolean },
 ): Stages | null {
   const reaching = new Set<string>()
   for (const [file, names] of changed) {
@@ -55,7 +55,9 @@ export function stagesOf(
   const done = new Set(
     inFirst.filter((file) => before.tests.every((test) => test.file !== file || names.has(test.name))),
   )
-  const files = (filters.length === 0 ? [''] : filters).flatMap((filter) => filesMatching(filter))
+  const files = (filters.length === 0 ? [''] : filters)
+    .flatMap((filter) => filesMatching(filter))
+    .filter((file) => withSlow || !file.endsWith(SLOW_FILE))
   return {
     first: { filters: inFirst, name: `^(?:${pattern})$`, tests: early },
     rest: {

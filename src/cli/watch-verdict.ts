@@ -109,7 +109,7 @@ class Trial {
     const { filters, flags } = this.request
     if (before === null || changed === null || flags.name !== undefined) return null
     const reach = await readReach()
-    const stages = reach && stagesOf(before, changed, reach, filters)
+    const stages = reach && stagesOf(before, changed, reach, { filters, withSlow: flags.all ?? false })
     if (stages === null) return null
     const functions = [...changed.values()].flat().map((name) => `${name}()`)
     return { stages, what: `${functions.join(', ')} (as on ${reach?.release})` }

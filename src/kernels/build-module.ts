@@ -47,6 +47,11 @@ export async function buildModule(
       hint: `Remove ${folder} to have it tried again.`,
     })
   }
+  const shared = await sharedFolder(kernel, sourceFolder)
+  if (existsSync(join(shared, `${name}.ko`))) {
+    await copyWhole(shared, folder)
+    return module
+  }
   if (options.src !== undefined) {
     await compile(kernel, { sourceFolder, folder, src: options.src, signal: options.signal })
     return module
@@ -70,12 +75,33 @@ export async function isModuleTried(kernel: KernelImage, sourceFolder: string): 
 }
 
 async function moduleFolder(kernel: KernelImage, sourceFolder: string): Promise<string> {
-  const key = createHash('sha256').update(`${kernel.key}\0${await digest(sourceFolder)}`)
-  return join(
-    cacheRoot(),
-    'extra-modules',
-    `${basename(sourceFolder)}-${key.digest('hex').slice(0, KEY_LENGTH)}`,
-  )
+  return await cacheFolder(kernel.key, sourceFolder)
+}
+
+/**
+ * Where the module lies for every kernel with the same bzImage: that holds the release and all that it exports, and the types that it
+ * was compiled with, so that a kernel in which only KVM differs need not wait for a compiler.
+ */
+async function sharedFolder(kernel: KernelImage, sourceFolder: string): Promise<string> {
+  const image = createHash('sha256').update(await readFile(kernel.bzImage).catch(() => kernel.key))
+  return await cacheFolder(`image ${image.digest('hex')}`, sourceFolder)
+}
+
+async function cacheFolder(of: string, sourceFolder: string): Promise<string> {
+  const key = createHash('sha256').update(`${of}\0${await digest(sourceFolder)}`)
+  const name = `${basename(sourceFolder)}-${key.digest('hex').slice(0, KEY_LENGTH)}`
+  return join(cacheRoot(), 'extra-modules', name)
+}
+
+/** The copy gets its name when it is whole; one that is there stays. */
+async function copyWhole(from: string, to: string): Promise<void> {
+  const unfinished = `${to}.${process.pid}`
+  try {
+    await cp(from, unfinished, { recursive: true })
+    if (!existsSync(to)) await rename(unfinished, to)
+  } finally {
+    await rm(unfinished, { recursive: true, force: true })
+  }
 }
 
 interface Compilation {
@@ -104,6 +130,7 @@ async function compile(
       signal,
     })
     await rename(work, folder)
+    await copyWhole(folder, await sharedFolder(kernel, sourceFolder))
   } catch (error) {
     if (error instanceof GmemError && error.exitCode === ExitCode.buildFailed) await rename(work, folder)
     throw error

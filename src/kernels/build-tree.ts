@@ -11,7 +11,7 @@ import { NoSpaceError } from './disk.js'
 import { applyOverlay, forgetPristine, isKept, type OverlayTree, refreshPristine } from './overlay.js'
 import type { Patch } from './patches.js'
 import { type ProgramResult, programError, toolEnvironment } from './run.js'
-import type { Source } from './source-tree.js'
+import type { GitState, Source, SourceListing } from './source-tree.js'
 import { emptyTreeState, readTreeState, type TreeState, treesDir, writeTreeState } from './tree-state.js'
 
 /**
@@ -55,8 +55,7 @@ export async function prepareTree(
   patches: readonly Patch[],
   options: PrepareOptions,
 ): Promise<{ kconfigChanged: boolean }> {
-  const changed =
-    source.kind === 'tree' ? await syncTree(tree, source.path, source.listing.files, options) : []
+  const changed = source.kind === 'tree' ? await syncTree(tree, source.path, source.listing, options) : []
   // A file that patches changed at some time is synced into its pristine copy, from where the overlay installs it.
   const before = [...tree.state.patched, ...changed.filter((path) => isKept(tree, path))]
   if (patches.length > 0 || before.length > 0) {
@@ -111,14 +110,17 @@ async function unpack(deb: string, name: string, to: string, signal?: AbortSigna
 async function syncTree(
   tree: BuildTree,
   from: string,
-  files: readonly string[],
+  listing: SourceListing,
   { progress, signal }: PrepareOptions,
 ): Promise<string[]> {
   progress.phase(`copying what changed in ${from}`)
-  const { copied } = tree.state
-  const now: Record<string, string> = {}
+  const { copied, copiedAt } = tree.state
+  const { look, keep } = whatToLookAt(listing, copied, copiedAt)
+  // Should this end half way, some files are here that were dirty only now.
+  tree.state.copiedAt = undefined
+  const now: Record<string, string> = keep
   const fresh: string[] = []
-  for (const path of files) {
+  for (const path of look) {
     const stats = lstatSync(join(from, path), { throwIfNoEntry: false })
     if (stats === undefined || stats.isDirectory()) continue
     const stamp = `${stats.size}:${stats.mtimeMs}:${stats.ino}`
@@ -136,7 +138,22 @@ async function syncTree(
   const gone = Object.keys(copied).filter((path) => now[path] === undefined)
   for (const path of gone) forgetPristine(tree, path)
   tree.state.copied = now
+  tree.state.copiedAt = listing.git
   return [...fresh, ...gone]
+}
+
+/** A kernel has 96 000 files: those that git knows to be as they were when they were copied are not looked at one by one. */
+function whatToLookAt(
+  { files, git }: SourceListing,
+  copied: Readonly<Record<string, string>>,
+  copiedAt: GitState | undefined,
+): { look: readonly string[]; keep: Record<string, string> } {
+  if (git === undefined || git.commit !== copiedAt?.commit) return { look: files, keep: {} }
+  const suspects = new Set([...git.dirty, ...copiedAt.dirty])
+  const listed = new Set(files)
+  const keep = { ...copied }
+  for (const path of suspects) delete keep[path]
+  return { look: [...suspects].filter((path) => listed.has(path)), keep }
 }
 
 /** tar copies a whole tree many times faster than one call a file. The copies get the present time, for make's sake. */

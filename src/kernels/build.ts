@@ -85,7 +85,9 @@ async function buildInTree(
     reusable ||= request.source.kind === 'debian'
     const prepared = await prepareTree(tree, request.source, request.patches, options)
     reusable = true
-    await checkUnchanged(request.source, options.signal)
+    // While make runs: git takes a third of a second to say so.
+    const unchanged = checkUnchanged(request.source, options.signal)
+    unchanged.catch(() => {})
     const settings: MakeOptions = {
       src: tree.src,
       isPathFree: tree.state.isPathFree,
@@ -99,7 +101,8 @@ async function buildInTree(
       },
     }
     await configure(tree, request, prepared.kconfigChanged, settings, options)
-    await compile(tree, request, settings, options)
+    // A tree that was edited meanwhile may well not build: that says nothing of its source.
+    await compile(tree, request, settings, options).finally(() => unchanged)
     options.progress.phase(`storing ${request.id}`)
     const seconds = (performance.now() - startedAt) / 1000
     const image = await installKernel(tree.src, request, settings, seconds)

@@ -19,6 +19,16 @@ export interface SourceListing {
   readonly files: readonly string[]
   /** Changes when the content of any source file does. */
   readonly identity: string
+  /** Of a git tree with a commit. */
+  readonly git?: GitState
+}
+
+/** Two states of one tree with the same commit differ in files that are dirty in one of them, and in no others. */
+export interface GitState {
+  /** The commit's tree object. */
+  readonly commit: string
+  /** Paths that differ from it, or that it does not have. */
+  readonly dirty: readonly string[]
 }
 
 /**
@@ -60,17 +70,20 @@ async function isGitRoot(tree: string, signal?: AbortSignal): Promise<boolean> {
 }
 
 async function listGitTree(tree: string, signal?: AbortSignal): Promise<SourceListing> {
-  const [commit, status, listing] = await Promise.all([
+  const [head, status, listing] = await Promise.all([
     git(tree, ['rev-parse', 'HEAD^{tree}'], signal).catch(() => 'no commit'),
     git(tree, ['status', '--porcelain', '-z', '--untracked-files=all', '--no-renames'], signal),
     git(tree, ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], signal),
   ])
-  const hash = createHash('sha256').update(commit.trim())
-  for (const entry of splitNul(status)) {
-    const path = entry.slice(3)
-    hash.update(`\0${path}\0`).update(contentOf(join(tree, path)))
+  const commit = head.trim()
+  const hash = createHash('sha256').update(commit)
+  const dirty = splitNul(status).map((entry) => entry.slice(3))
+  for (const path of dirty) hash.update(`\0${path}\0`).update(contentOf(join(tree, path)))
+  return {
+    files: [...new Set(splitNul(listing))],
+    identity: `git:${hash.digest('hex')}`,
+    ...(commit !== 'no commit' && { git: { commit, dirty } }),
   }
-  return { files: [...new Set(splitNul(listing))], identity: `git:${hash.digest('hex')}` }
 }
 
 async function listPlainTree(tree: string, signal?: AbortSignal): Promise<SourceListing> {

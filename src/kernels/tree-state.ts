@@ -2,6 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cacheRoot } from '../paths.js'
+import type { GitState } from './source-tree.js'
 
 /** What is in a build tree; written to state.json beside it. */
 export interface TreeState {
@@ -16,6 +17,8 @@ export interface TreeState {
   finished: boolean
   /** For a copy of somebody's tree: size and time of each file when it was copied. */
   copied: Record<string, string>
+  /** What git said of that tree then. */
+  copiedAt?: GitState | undefined
   /**
    * Whether its objects name the tree `.` and not by its path, so that ccache shares them with other trees. A tree whose objects were made
    * otherwise stays as it is: to change it is to build all of it again.

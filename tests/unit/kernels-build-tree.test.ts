@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,7 +46,24 @@ function patch(): Patch {
 
 const prepare = async (...patches: Patch[]) => prepareTree(tree, await source(), patches, options)
 
-describe('a build tree of a source tree', () => {
+const git = (...args: string[]): void => {
+  const identity = ['-c', 'user.name=gmem', '-c', 'user.email=gmem@localhost']
+  execFileSync('git', ['-C', join(folder, 'linux'), ...identity, ...args], { stdio: 'ignore' })
+}
+
+function commitAll(): void {
+  git('init')
+  git('add', '-A')
+  git('commit', '-m', 'all')
+}
+
+describe.each([
+  ['a plain source tree', () => {}],
+  ['a git tree', commitAll],
+  ['a git tree without a commit', () => git('init')],
+])('a build tree of %s', (_, setUp) => {
+  beforeEach(setUp)
+
   test('holds a copy of it', async () => {
     await prepare()
 
@@ -120,5 +138,64 @@ describe('a build tree of a source tree', () => {
 
     expect(openTree(tree.dir)).toBeNull()
     expect(existsSync(tree.dir)).toBe(false)
+  })
+})
+
+describe('a build tree of a git tree', () => {
+  beforeEach(async () => {
+    commitAll()
+    await prepare()
+  })
+
+  test('follows an edit that is undone', async () => {
+    edit('mm/b.c', 'beta\n')
+    await prepare()
+    git('checkout', 'mm/b.c')
+
+    await prepare()
+
+    expect(built('mm/b.c')).toBe('alpha\n')
+  })
+
+  test('follows an edit that is committed, another branch, and the way back', async () => {
+    edit('mm/b.c', 'beta\n')
+    await prepare()
+    git('checkout', '-b', 'other')
+    git('commit', '-a', '-m', 'beta')
+    await prepare()
+    expect(built('mm/b.c')).toBe('beta\n')
+
+    git('checkout', '-')
+    git('reset', '--hard', 'HEAD')
+    await prepare()
+
+    expect(built('mm/b.c')).toBe('alpha\n')
+  })
+
+  test('follows a new file that goes again, and one that becomes ignored', async () => {
+    edit('mm/new.c', 'new\n')
+    edit('mm/ignored.c', 'new\n')
+    await prepare()
+    rmSync(join(folder, 'linux/mm/new.c'))
+    edit('.gitignore', 'ignored.c\n')
+
+    await prepare()
+
+    expect(existsSync(join(tree.src, 'mm/new.c'))).toBe(false)
+    expect(existsSync(join(tree.src, 'mm/ignored.c'))).toBe(false)
+  })
+
+  test('forgets nothing when copying ends half way', async () => {
+    edit('mm/b.c', 'beta\n')
+    const dirty = await source()
+    // As if the copy had been made, and a signal had come before that was noted.
+    writeFileSync(join(tree.src, 'mm/b.c'), 'beta\n')
+    const aborted = { ...options, signal: AbortSignal.abort() }
+    await expect(prepareTree(tree, dirty, [], aborted)).rejects.toThrow()
+    git('checkout', 'mm/b.c')
+
+    await prepare()
+
+    expect(built('mm/b.c')).toBe('alpha\n')
   })
 })

@@ -51,6 +51,10 @@ function changed(...names: string[]): Map<string, string[]> {
   return new Map([[FILE, names]])
 }
 
+function asked(...filters: string[]) {
+  return { filters, withSlow: false }
+}
+
 test('a reach file holds what was put into it, and nothing of functions that were not counted', () => {
   expect(reach.release).toBe('7.3.4-gmem')
   expect([...reach.tests].sort()).toEqual([...ALL].sort())
@@ -62,23 +66,33 @@ test('a reach file holds what was put into it, and nothing of functions that wer
 })
 
 test('tests that run what changed come first, the others after them', () => {
-  const stages = stagesOf(result(...ALL), changed('kvm_gmem_punch_hole'), reach, [
-    'punch-hole',
-    'mapping.test',
-  ])
+  const stages = stagesOf(
+    result(...ALL),
+    changed('kvm_gmem_punch_hole'),
+    reach,
+    asked('punch-hole', 'mapping.test'),
+  )
 
   expect(stages?.first).toMatchObject({ filters: [HOLE, MAPPING], tests: 2 })
   expect(stages?.rest).toMatchObject({ filters: [HOLE, MAPPING], tests: 3 })
   const [first, rest] = [new RegExp(stages?.first.name ?? ''), new RegExp(stages?.rest.name ?? '')]
   for (const [index, test] of ALL.entries()) {
-    const name = test.split(' > ').slice(1).join(' ')
-    expect(first.test(name)).toBe(index === 0 || index === 2)
-    expect(rest.test(name)).toBe(index !== 0 && index !== 2)
+    // As vitest has it, and as results do.
+    for (const separator of [' ', ' > ']) {
+      const name = test.split(' > ').slice(1).join(separator)
+      expect(first.test(name)).toBe(index === 0 || index === 2)
+      expect(rest.test(name)).toBe(index !== 0 && index !== 2)
+    }
   }
 })
 
 test('a file of which all tests come first is not read again', () => {
-  const stages = stagesOf(result(...ALL), changed('kvm_gmem_mmap'), reach, ['punch-hole', 'mapping.test'])
+  const stages = stagesOf(
+    result(...ALL),
+    changed('kvm_gmem_mmap'),
+    reach,
+    asked('punch-hole', 'mapping.test'),
+  )
 
   expect(stages?.first.filters).toEqual([MAPPING])
   expect(stages?.rest.filters).toEqual([HOLE])
@@ -86,7 +100,7 @@ test('a file of which all tests come first is not read again', () => {
 
 test('a test that was never seen by gmem coverage comes first', () => {
   const fresh = `${HOLE} > a hole > is new`
-  const stages = stagesOf(result(...ALL, fresh), changed('kvm_gmem_punch_hole'), reach, [HOLE])
+  const stages = stagesOf(result(...ALL, fresh), changed('kvm_gmem_punch_hole'), reach, asked(HOLE))
 
   expect(stages?.first.tests).toBe(3)
   expect('a hole is new').toMatch(new RegExp(stages?.first.name ?? ''))
@@ -100,10 +114,19 @@ test('a name that tests of two files have is of one part', () => {
     reachOf([...ALL, twin], {
       kvm_gmem_punch_hole: [ALL[0] as string],
     }),
-    [HOLE, MAPPING],
+    asked(HOLE, MAPPING),
   )
 
   expect(stages?.first).toMatchObject({ filters: [HOLE, MAPPING], tests: 2 })
+})
+
+test('slow files are of the rest where they were asked for', () => {
+  const restOf = (withSlow: boolean) =>
+    stagesOf(result(...ALL), changed('kvm_gmem_punch_hole'), reach, { filters: [], withSlow })?.rest.filters
+  const isSlow = (file: string) => file.endsWith('.slow.test.ts')
+
+  expect(restOf(false)?.some(isSlow)).toBe(false)
+  expect(restOf(true)?.some(isSlow)).toBe(true)
 })
 
 test.each([
@@ -111,13 +134,18 @@ test.each([
   ['nearly every test runs', 'kvm_gmem_release'],
   ['no test runs', 'kvm_gmem_migrate_folio'],
 ])('a function that %s gives no parts', (_, name) => {
-  expect(stagesOf(result(...ALL), changed(name), reach, [])).toBeNull()
-  expect(stagesOf(result(...ALL), changed(name, 'kvm_gmem_release'), reach, [])).toBeNull()
+  expect(stagesOf(result(...ALL), changed(name), reach, asked())).toBeNull()
+  expect(stagesOf(result(...ALL), changed(name, 'kvm_gmem_release'), reach, asked())).toBeNull()
 })
 
 test('skipped tests are of the part in which their file is, and count in neither', () => {
   const skipped = `-${HOLE} > a hole > on TDX`
-  const stages = stagesOf(result(...ALL, skipped), changed('kvm_gmem_punch_hole'), reach, [HOLE, MAPPING])
+  const stages = stagesOf(
+    result(...ALL, skipped),
+    changed('kvm_gmem_punch_hole'),
+    reach,
+    asked(HOLE, MAPPING),
+  )
 
   expect(stages?.first.tests).toBe(2)
   expect(stages?.rest.tests).toBe(3)
