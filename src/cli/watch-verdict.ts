@@ -99,7 +99,8 @@ class Trial {
     ])
     const rest = await this.#test('testing the rest', 'rest', stages.rest)
     const target = joined(first, rest)
-    this.say(['all:', ...(await verdictLines(before, target))])
+    // What failed in the first part has been said.
+    this.say(['all:', ...failureLines(rest), await countsLine(before, target)])
     return target
   }
 
@@ -138,17 +139,24 @@ async function readReach(): Promise<Reach | null> {
   }
 }
 
-/** What changed since the run before, every test that fails with why, and the counts. */
+/** Every test that fails with why, the counts, and what changed since the run before. */
 async function verdictLines(before: TargetResult | null, target: TargetResult): Promise<string[]> {
-  const failures = target.tests
+  return [...failureLines(target), await countsLine(before, target)]
+}
+
+function failureLines({ tests }: TargetResult): string[] {
+  return tests
     .filter(({ status }) => status === 'failed')
     .map(({ file, name, error }) => `✗ ${file}: ${name}\n    ${error?.message.split('\n')[0] ?? ''}`)
+}
+
+async function countsLine(before: TargetResult | null, target: TargetResult): Promise<string> {
   const counts = `${target.passed} passed, ${target.failed} failed, ${target.skipped} skipped`
-  if (before === null) return [...failures, counts]
+  if (before === null) return counts
   const [{ compareTargets }, { changeCounts }] = await Promise.all([
     import('../report/compare.js'),
     import('../report/compare-text.js'),
   ])
   const changes = changeCounts(compareTargets([before], [target]).changes)
-  return [...failures, `${counts}; since the last run: ${changes === '' ? 'no change' : changes}`]
+  return `${counts}; since the last run: ${changes === '' ? 'no change' : changes}`
 }
