@@ -22,6 +22,7 @@ import {
   shareText,
 } from '../report/coverage/index.js'
 import { table } from '../report/style.js'
+import { testKey } from '../report/test-counts.js'
 import type { CliContext } from './context.js'
 import { TEST_FOLDER } from './test-files.js'
 import { runTests } from './test-run.js'
@@ -59,7 +60,7 @@ export async function runCoverage(request: CoverageRequest, context: CliContext)
       all: request.all,
       directory,
       ...(programs && { programs }),
-      onCoverage: (test, objects) => collector.add(`${test.file} > ${test.name}`, objects),
+      onCoverage: (test, objects) => collector.add(testKey(test), objects),
     },
     context,
   )

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { randomInt } from 'node:crypto'
 import { copyFile, mkdir } from 'node:fs/promises'
 import { availableParallelism, freemem } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -18,8 +17,8 @@ import type { CliContext } from './context.js'
 import { VM_BYTES, WORKERS_MAX } from './engine.js'
 import type { PlannedCell } from './matrix-cells.js'
 import type { LoadedConfig } from './matrix-config.js'
-import { runArguments } from './run-options.js'
-import { filesMatching, SLOW_FILE } from './test-files.js'
+import { randomSeed, runArguments } from './run-options.js'
+import { filesToRun } from './test-files.js'
 
 /** A cell as it ended, and all that its tests said; null where nothing ran. */
 export interface CellRun {
@@ -107,14 +106,13 @@ function keyOf({ spec }: PlannedCell): string {
   return `${spec.text} ${spec.flavour}`
 }
 
-function fileCount({ files = [''], all }: MatrixConfig): number {
-  const matching = new Set(files.flatMap((filter) => filesMatching(filter)))
-  return [...matching].filter((file) => all === true || !file.endsWith(SLOW_FILE)).length
+function fileCount({ files = [], all = false }: MatrixConfig): number {
+  return filesToRun(files, all).length
 }
 
 /** Runs single cells. All have the same seed. */
 class CellRuns {
-  readonly #seed = String(randomInt(2 ** 31))
+  readonly #seed = randomSeed()
 
   constructor(
     readonly request: MatrixRequest,

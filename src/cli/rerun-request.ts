@@ -2,7 +2,7 @@
 import { GmemError, usageError } from '../errors.js'
 import type { EarlierRun } from '../report/earlier-run.js'
 import type { RunResult, TargetResult, TestResult } from '../report/schema.js'
-import { namePatternOf } from './name-pattern.js'
+import { namesPattern } from './name-pattern.js'
 import type { TestRequest } from './test-run.js'
 
 /** A request as it is kept in environment.json: the reports of the earlier run are not repeated. */
@@ -42,7 +42,7 @@ function onlyTheFailed(run: RunResult): Narrowed | null {
     seed: seedOf(targets, run.seed),
     namePattern: failed.some(isNoTest)
       ? undefined
-      : new RegExp(`^(?:${failed.map(({ name }) => namePatternOf(name)).join('|')})$`),
+      : new RegExp(`^${namesPattern(failed.map(({ name }) => name))}$`),
   }
 }
 

@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto'
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
-import { filesMatching } from './test-files.js'
+import { filesOf } from './test-files.js'
 
 /** So many files run faster each in a VM that boots. */
 const COLD_FILES_MAX = 3
@@ -49,12 +49,11 @@ export function runArguments(
   flags: RunFlags,
   { isRepeated = false } = {},
 ): string[] {
-  const seed = flags.seed ?? String(randomInt(2 ** 31))
   const values = {
     name: flags.name,
     accel: flags.accel,
     append: flags.append,
-    seed,
+    seed: flags.seed ?? randomSeed(),
     retries: flags.retries,
     timeout: flags.timeout,
     slowdown: flags.slowdown,
@@ -74,8 +73,13 @@ export function runArguments(
   return [...filters, ...given, ...(flags.all ? ['--all'] : []), ...vmFlags]
 }
 
+/** For runs that are to make the same choices. */
+export function randomSeed(): string {
+  return String(randomInt(2 ** 31))
+}
+
 /** Booting, rehearsing and saving a VM takes as long as some four boots, and a kernel of a series is seldom tested twice. */
 function isQuickerCold(filters: readonly string[]): boolean {
   if (filters.length === 0) return false
-  return new Set(filters.flatMap((filter) => filesMatching(filter))).size <= COLD_FILES_MAX
+  return filesOf(filters).length <= COLD_FILES_MAX
 }

@@ -18,21 +18,33 @@ export function checkFilters({
   readonly all: boolean
 }): number {
   const files = testFiles()
-  const matches = (filter: string): string[] => filesMatching(filter, files)
   for (const filter of filters) {
-    const matching = matches(filter)
+    const matching = filesMatching(filter, files)
     if (matching.some((file) => all || !file.endsWith(SLOW_FILE))) continue
     if (matching.length > 0)
       throw usageError(`"${filter}" matches slow test files only`, 'Add --all to run them.')
     const names = files.map((file) => relative(TEST_FOLDER, file).replace(/\.test\.ts$/, ''))
     throw usageError(`no test file matches "${filter}"`, `There are: ${names.sort().join(', ')}.`)
   }
-  const wanted = new Set(filters.length === 0 ? files : filters.flatMap(matches))
-  return all ? 0 : [...wanted].filter((file) => file.endsWith(SLOW_FILE)).length
+  return all ? 0 : filesOf(filters, files).filter((file) => file.endsWith(SLOW_FILE)).length
+}
+
+/** The files that filters of `gmem test` name, each once; all where there is no filter. */
+export function filesOf(
+  filters: readonly string[],
+  files: readonly string[] = testFiles(),
+): readonly string[] {
+  if (filters.length === 0) return files
+  return [...new Set(filters.flatMap((filter) => filesMatching(filter, files)))]
+}
+
+/** Those of them that a run has. */
+export function filesToRun(filters: readonly string[], withSlow: boolean): string[] {
+  return filesOf(filters).filter((file) => withSlow || !file.endsWith(SLOW_FILE))
 }
 
 /** The files that a filter of `gmem test` names, by vitest's own rule: a part of the path, in any case of letters. */
-export function filesMatching(filter: string, files: readonly string[] = testFiles()): string[] {
+function filesMatching(filter: string, files: readonly string[]): string[] {
   const wanted = filter.startsWith('/') ? relative(projectRoot, filter) : filter
   return files.filter((file) => file.toLowerCase().includes(wanted.toLowerCase()))
 }

@@ -2,48 +2,47 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { changedFunctions } from '../kernels/c-functions.js'
+import { COUNTED_FOLDERS } from '../kernels/counted.js'
 import type { ChangedFunctions } from './watch-stages.js'
 
-/** Where functions are that tests are known to run (the gcov flavour counts them), in a kernel tree. */
-const COUNTED_FOLDERS = ['virt/kvm', 'arch/x86/kvm/mmu'] as const
-
-/** What the C files of KVM hold, and held when a verdict was given on them. */
+/** What the C files held of which functions are counted when a verdict was given on them, and hold since. */
 export class JudgedSources {
-  #judged: ReadonlyMap<string, string>
-  #now: ReadonlyMap<string, string>
-  readonly #saved = new Set<string>()
+  readonly #judged: Map<string, string>
+  /** What was saved since: null where nothing can be read. */
+  readonly #saved = new Map<string, string | null>()
 
   constructor(readonly tree: string) {
     this.#judged = readTexts(tree)
-    this.#now = this.#judged
   }
 
-  /** These were saved, anywhere: reads the files anew. */
+  /** These were saved, anywhere: reads them. */
   note(saved: readonly string[]): void {
-    for (const path of saved) this.#saved.add(path)
-    this.#now = readTexts(this.tree)
+    for (const path of saved) this.#saved.set(path, readText(join(this.tree, path)))
   }
 
   /** Which functions differ from what the last verdict was given on; null where more than bodies of such functions may. */
   changes(): ChangedFunctions | null {
     const changed = new Map<string, readonly string[]>()
-    for (const path of this.#saved) {
-      const [before, now] = [this.#judged.get(path), this.#now.get(path)]
-      const functions = before === undefined || now === undefined ? null : changedFunctions(before, now)
+    for (const [path, now] of this.#saved) {
+      const before = this.#judged.get(path)
+      const functions = before === undefined || now === null ? null : changedFunctions(before, now)
       if (functions === null) return null
       if (functions.length > 0) changed.set(path, functions)
     }
     return changed.size === 0 ? null : changed
   }
 
-  /** A verdict was given on what the last note() found. */
+  /** A verdict was given on what note() found. */
   judged(): void {
-    this.#judged = this.#now
+    for (const [path, text] of this.#saved) {
+      if (text === null) this.#judged.delete(path)
+      else this.#judged.set(path, text)
+    }
     this.#saved.clear()
   }
 }
 
-function readTexts(tree: string): ReadonlyMap<string, string> {
+function readTexts(tree: string): Map<string, string> {
   const texts = new Map<string, string>()
   for (const folder of COUNTED_FOLDERS) {
     for (const name of namesIn(join(tree, folder))) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Reach } from '../report/coverage/reach.js'
 import type { TargetResult, TestResult } from '../report/schema.js'
-import { namePatternOf } from './name-pattern.js'
-import { filesMatching, SLOW_FILE } from './test-files.js'
+import { testCounts, testKey } from '../report/test-counts.js'
+import { namesPattern } from './name-pattern.js'
+import { filesToRun } from './test-files.js'
 
 /** A share of the tests of which nearly all is left gives no early verdict. */
 const EARLY_SHARE_MAX = 0.8
@@ -44,25 +45,21 @@ export function stagesOf(
     }
   }
   const ran = before.tests.filter(({ status }) => status !== 'skipped')
-  const isWanted = (test: TestResult): boolean => reaching.has(keyOf(test)) || !reach.tests.has(keyOf(test))
+  const isWanted = (test: TestResult): boolean =>
+    reaching.has(testKey(test)) || !reach.tests.has(testKey(test))
   // A name may be that of tests in several files, and names are what gmem test can be asked for.
   const names = new Set(ran.filter(isWanted).map(({ name }) => name))
   const first = before.tests.filter(({ name }) => names.has(name))
   const early = ran.filter(({ name }) => names.has(name)).length
   if (early === 0 || early > EARLY_SHARE_MAX * ran.length) return null
-  const pattern = [...names].map(namePatternOf).join('|')
-  const inFirst = filesOf(first)
-  const done = new Set(
-    inFirst.filter((file) => before.tests.every((test) => test.file !== file || names.has(test.name))),
-  )
-  const files = (filters.length === 0 ? [''] : filters)
-    .flatMap((filter) => filesMatching(filter))
-    .filter((file) => withSlow || !file.endsWith(SLOW_FILE))
+  const pattern = namesPattern(names)
+  const inFirst = filesIn(first)
+  const inRest = filesIn(before.tests.filter(({ name }) => !names.has(name)))
   return {
-    first: { filters: inFirst, name: `^(?:${pattern})$`, tests: early },
+    first: { filters: [...inFirst], name: `^${pattern}$`, tests: early },
     rest: {
-      filters: [...new Set(files)].filter((file) => !done.has(file)),
-      name: `^(?!(?:${pattern})$)`,
+      filters: filesToRun(filters, withSlow).filter((file) => inRest.has(file) || !inFirst.has(file)),
+      name: `^(?!${pattern}$)`,
       tests: ran.length - early,
     },
   }
@@ -70,26 +67,16 @@ export function stagesOf(
 
 /** The result of both parts. */
 export function joined(first: TargetResult, rest: TargetResult): TargetResult {
-  const sum = (of: (target: TargetResult) => number): number => of(first) + of(rest)
-  return {
-    ...rest,
-    passed: sum(({ passed }) => passed),
-    failed: sum(({ failed }) => failed),
-    skipped: sum(({ skipped }) => skipped),
-    tests: [...first.tests, ...rest.tests],
-  }
+  const tests = [...first.tests, ...rest.tests]
+  return { ...rest, ...testCounts(tests), tests }
 }
 
 /** An earlier result, of the tests alone that a part of the next run had. */
 export function onlyTestsOf(part: TargetResult, earlier: TargetResult): TargetResult {
-  const keys = new Set(part.tests.map(keyOf))
-  return { ...earlier, tests: earlier.tests.filter((test) => keys.has(keyOf(test))) }
+  const keys = new Set(part.tests.map(testKey))
+  return { ...earlier, tests: earlier.tests.filter((test) => keys.has(testKey(test))) }
 }
 
-function keyOf({ file, name }: TestResult): string {
-  return `${file} > ${name}`
-}
-
-function filesOf(tests: readonly TestResult[]): string[] {
-  return [...new Set(tests.map(({ file }) => file))]
+function filesIn(tests: readonly TestResult[]): ReadonlySet<string> {
+  return new Set(tests.map(({ file }) => file))
 }

@@ -110,10 +110,11 @@ class Trial {
     const { filters, flags } = this.request
     if (before === null || changed === null || flags.name !== undefined) return null
     const reach = await readReach()
-    const stages = reach && stagesOf(before, changed, reach, { filters, withSlow: flags.all ?? false })
+    if (reach === null) return null
+    const stages = stagesOf(before, changed, reach, { filters, withSlow: flags.all ?? false })
     if (stages === null) return null
     const functions = [...changed.values()].flat().map((name) => `${name}()`)
-    return { stages, what: `${functions.join(', ')} (as on ${reach?.release})` }
+    return { stages, what: `${functions.join(', ')} (as on ${reach.release})` }
   }
 
   async #test(what: string, name: string, stage?: Stage): Promise<TargetResult> {

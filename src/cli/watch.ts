@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { randomInt } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
@@ -8,7 +7,7 @@ import { projectRoot } from '../paths.js'
 import type { TargetResult } from '../report/schema.js'
 import { createTemporaryFolder } from '../temporary.js'
 import type { CliContext } from './context.js'
-import { addRunOptions, type RunFlags } from './run-options.js'
+import { addRunOptions, type RunFlags, randomSeed } from './run-options.js'
 import { SavedFiles, watchedFolders } from './watch-files.js'
 import { JudgedSources } from './watch-sources.js'
 import { verdict, type WatchRequest } from './watch-verdict.js'
@@ -44,7 +43,7 @@ export function register(program: Command, context: CliContext): void {
     const path = resolve(tree)
     if (!statSync(path, { throwIfNoEntry: false })?.isDirectory())
       throw usageError(`${path} is no folder`, 'Name a kernel source tree.')
-    const seed = flags.seed ?? String(randomInt(2 ** 31))
+    const seed = flags.seed ?? randomSeed()
     await watchTree({ tree: path, filters, flags: { ...flags, seed } }, context)
   })
 }

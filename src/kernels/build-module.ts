@@ -7,6 +7,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { ExitCode, GmemError } from '../errors.js'
 import { cacheRoot } from '../paths.js'
 import { treeHash } from './build-tree.js'
+import { imageDigest } from './bzimage.js'
 import { listKernels } from './cache.js'
 import { acquireLock, type Lock } from './lock.js'
 import { make } from './make.js'
@@ -50,23 +51,29 @@ export async function buildModule(
   const shared = await sharedFolder(kernel, sourceFolder)
   if (existsSync(join(shared, `${name}.ko`))) {
     await copyWhole(shared, folder)
-    return module
+  } else {
+    await compileInTree(kernel, { sourceFolder, folder, signal: options.signal }, options)
+    await copyWhole(folder, shared)
   }
-  if (options.src !== undefined) {
-    await compile(kernel, { sourceFolder, folder, src: options.src, signal: options.signal })
-    return module
-  }
+  return module
+}
+
+async function compileInTree(
+  kernel: KernelImage,
+  what: Omit<Compilation, 'src'>,
+  options: BuildModuleOptions,
+): Promise<void> {
+  if (options.src !== undefined) return await compile(kernel, { ...what, src: options.src })
   const tree = findTree(kernel)
   await requireBuildTools()
   // A kernel that is built meanwhile would change the tree under us.
   const lock = await lockTree(tree, options)
   try {
     await requireSameKernel(kernel, tree.src)
-    await compile(kernel, { sourceFolder, folder, src: tree.src, signal: options.signal })
+    await compile(kernel, { ...what, src: tree.src })
   } finally {
     await lock.release()
   }
-  return module
 }
 
 /** Whether buildModule() would answer at once. */
@@ -83,8 +90,8 @@ async function moduleFolder(kernel: KernelImage, sourceFolder: string): Promise<
  * was compiled with, so that a kernel in which only KVM differs need not wait for a compiler.
  */
 async function sharedFolder(kernel: KernelImage, sourceFolder: string): Promise<string> {
-  const image = createHash('sha256').update(await readFile(kernel.bzImage).catch(() => kernel.key))
-  return await cacheFolder(`image ${image.digest('hex')}`, sourceFolder)
+  const image = await imageDigest(kernel.bzImage).catch(() => kernel.key)
+  return await cacheFolder(`image ${image}`, sourceFolder)
 }
 
 async function cacheFolder(of: string, sourceFolder: string): Promise<string> {
@@ -130,7 +137,6 @@ async function compile(
       signal,
     })
     await rename(work, folder)
-    await copyWhole(folder, await sharedFolder(kernel, sourceFolder))
   } catch (error) {
     if (error instanceof GmemError && error.exitCode === ExitCode.buildFailed) await rename(work, folder)
     throw error

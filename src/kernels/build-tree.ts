@@ -115,10 +115,9 @@ async function syncTree(
 ): Promise<string[]> {
   progress.phase(`copying what changed in ${from}`)
   const { copied, copiedAt } = tree.state
-  const { look, keep } = whatToLookAt(listing, copied, copiedAt)
+  const { look, now } = whatToLookAt(listing, copied, copiedAt)
   // Should this end half way, some files are here that were dirty only now.
   tree.state.copiedAt = undefined
-  const now: Record<string, string> = keep
   const fresh: string[] = []
   for (const path of look) {
     const stats = lstatSync(join(from, path), { throwIfNoEntry: false })
@@ -147,13 +146,13 @@ function whatToLookAt(
   { files, git }: SourceListing,
   copied: Readonly<Record<string, string>>,
   copiedAt: GitState | undefined,
-): { look: readonly string[]; keep: Record<string, string> } {
-  if (git === undefined || git.commit !== copiedAt?.commit) return { look: files, keep: {} }
+): { look: readonly string[]; now: Record<string, string> } {
+  if (git === undefined || git.commit !== copiedAt?.commit) return { look: files, now: {} }
   const suspects = new Set([...git.dirty, ...copiedAt.dirty])
   const listed = new Set(files)
-  const keep = { ...copied }
-  for (const path of suspects) delete keep[path]
-  return { look: [...suspects].filter((path) => listed.has(path)), keep }
+  const now = { ...copied }
+  for (const path of suspects) delete now[path]
+  return { look: [...suspects].filter((path) => listed.has(path)), now }
 }
 
 /** tar copies a whole tree many times faster than one call a file. The copies get the present time, for make's sake. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type FileHandle, open } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { type FileHandle, open, readFile } from 'node:fs/promises'
 
 // Offsets of the setup header: Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header".
 const SETUP_SECTORS_OFFSET = 0x1f1
@@ -88,4 +89,11 @@ function parseVersion(path: string, text: Buffer): string {
   const release = text.toString('latin1', 0, Math.max(end, 0)).split(' ')[0] ?? ''
   if (!/^\d+\.\d+/.test(release)) throw new BzImageError(`${path}: its header names no kernel release`)
   return release
+}
+
+/** SHA-256 of a bzImage, in hex. Rejects where it cannot be read. */
+export async function imageDigest(bzImage: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(bzImage))
+    .digest('hex')
 }

@@ -4,6 +4,7 @@ import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { GmemError } from '../errors.js'
 import { entryDir, kernelsDir, lookUpKernel, type Manifest, removeEntry } from './cache.js'
+import { COUNTED_FOLDERS } from './counted.js'
 import { folderBytes } from './folder.js'
 import { type MakeOptions, make } from './make.js'
 import { type BuildRequest, sourceName } from './request.js'
@@ -11,7 +12,6 @@ import type { KernelImage } from './types.js'
 
 /** In a kernel's folder: what `gmem coverage` reads its counters with, where it was built to count. */
 export const COVERAGE_FOLDER = 'gcov'
-const COUNTED_FOLDERS = ['virt/kvm', 'arch/x86/kvm/mmu']
 
 /** Copies what a build left in the tree to a new folder, and gives the folder its name only when it is whole. */
 export async function installKernel(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { imageDigest } from '../kernels/bzimage.js'
 import type { KernelImage } from '../kernels/types.js'
 import { qemuArguments } from './arguments.js'
 import { findQemu } from './binary.js'
@@ -25,10 +26,10 @@ export async function familyKey(
   initramfs: Initramfs,
   machine: MachineOptions,
 ): Promise<string> {
-  const image = createHash('sha256')
-    .update(await readFile(kernel.bzImage))
-    .digest('hex')
-  return await keyOf([image, initramfs.familyHash()], { ...machine, kernel: { bzImage: '' } })
+  return await keyOf([await imageDigest(kernel.bzImage), initramfs.familyHash()], {
+    ...machine,
+    kernel: { bzImage: '' },
+  })
 }
 
 /**

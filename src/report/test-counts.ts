@@ -21,3 +21,8 @@ export function testCounts(
 export function byFile(a: TestResult, b: TestResult): number {
   return compareTexts(a.file, b.file)
 }
+
+/** A test among those of all files, in words. */
+export function testKey({ file, name }: Pick<TestResult, 'file' | 'name'>): string {
+  return `${file} > ${name}`
+}
