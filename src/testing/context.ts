@@ -19,14 +19,33 @@ export interface GmemContext {
 
 /** The context of one test, and its clean-up. */
 export class TestScope implements GmemContext {
-  readonly signal: AbortSignal
+  readonly #cancelled: () => AbortSignal
   readonly #annotate: (message: string, type?: string) => void
   readonly #deferred: (() => void | Promise<void>)[] = []
   #kvm: Kvm | null = null
+  #timeUp: unknown = null
+  #abort: AbortController | null = null
+  #signal: AbortSignal | null = null
 
-  constructor(signal: AbortSignal, annotate: (message: string, type?: string) => void) {
-    this.signal = signal
+  /** `cancelled` gives the signal of a run that is cancelled. */
+  constructor(cancelled: () => AbortSignal, annotate: (message: string, type?: string) => void) {
+    this.#cancelled = cancelled
     this.#annotate = annotate
+  }
+
+  /** Made at first use: few tests look, and to an emulated guest it is as dear as a memslot. */
+  get signal(): AbortSignal {
+    if (this.#signal !== null) return this.#signal
+    this.#abort = new AbortController()
+    if (this.#timeUp !== null) this.#abort.abort(this.#timeUp)
+    this.#signal = AbortSignal.any([this.#abort.signal, this.#cancelled()])
+    return this.#signal
+  }
+
+  /** The test's time is up. */
+  abort(reason: Error): void {
+    this.#timeUp = reason
+    this.#abort?.abort(reason)
   }
 
   get kvm(): Kvm {

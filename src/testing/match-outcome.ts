@@ -23,7 +23,11 @@ export function doneOf(received: unknown, value: readonly unknown[], equals: Equ
   const outcome = withReason('toBeDone', received)
   const wanted = { reason: 'DONE', ...(value.length === 0 ? {} : { value: value[0] }) }
   const pass = outcome.reason === 'DONE' && (value.length === 0 || equals(outcome.value, value[0]))
-  return verdict(pass, formatReason(wanted), formatReason(outcome))
+  return verdict(
+    pass,
+    () => formatReason(wanted),
+    () => formatReason(outcome),
+  )
 }
 
 /** A probe that raised this signal. */
@@ -38,8 +42,9 @@ export function signalMatches(
   const probe: Readonly<Record<string, unknown>> = { ...received }
   const wanted: Readonly<Record<string, unknown>> = { signal, ...expected }
   const pass = probe.ok === false && Object.entries(wanted).every(([name, value]) => probe[name] === value)
-  const seen = probe.ok === true ? `no signal: the access gave ${format(probe.value)}` : format(received)
-  return verdict(pass, format(wanted), seen)
+  const seen = () =>
+    probe.ok === true ? `no signal: the access gave ${format(probe.value)}` : format(received)
+  return verdict(pass, () => format(wanted), seen)
 }
 
 function fieldsMatch(
@@ -50,8 +55,9 @@ function fieldsMatch(
 ): Check {
   const outcome = withReason(matcher, received)
   const wrong = Object.keys(expected).filter((name) => !equals(outcome[name], expected[name]))
-  const seen = formatReason(outcome)
-  const differing =
-    outcome.reason === expected.reason && wrong.length > 0 ? `   (differs in ${wrong.join(', ')})` : ''
-  return verdict(wrong.length === 0, formatReason(expected), seen + differing)
+  const seen = () => {
+    const isAlike = outcome.reason === expected.reason && wrong.length > 0
+    return `${formatReason(outcome)}${isAlike ? `   (differs in ${wrong.join(', ')})` : ''}`
+  }
+  return verdict(wrong.length === 0, () => formatReason(expected), seen)
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { expect } from 'vitest'
+import { expect as vitestExpect } from 'vitest'
 import type { Exit, ExitReason, GpaRange, Span } from '../kvm/index.js'
 import type { Bytes, Gpa } from '../units.js'
-import { type Check, equalsInHex } from './check.js'
+import { certainlyEqual } from './certainly-equal.js'
+import { type Equals, equalsInHex } from './check.js'
+import { expect, type Judge, judgeAhead, passAhead, type SyncJudge, takeVerdict } from './expect.js'
 import { failsWith } from './match-failure.js'
 import { filledWith, patternIn, seesFilled, seesPattern } from './match-memory.js'
 import { doneOf, exitMatches, faultMatches, signalMatches } from './match-outcome.js'
@@ -60,34 +62,45 @@ declare module '@vitest/expect' {
   interface Matchers<T = any> extends GmemMatchers<T> {}
 }
 
-/** A check in the shape that expect.extend takes. */
-function result(check: Check) {
-  return { pass: check.pass, message: () => check.message }
+/** Judges of what is what it is: their verdict is final. */
+const JUDGES: Readonly<Record<string, Judge>> = {
+  toFailWith: failsWith,
+  toBeMemoryFault: (received: unknown, expected: ExpectedMemoryFault = {}) =>
+    faultMatches(received, { ...expected }),
+  toBeSignal: (received: unknown, signal: string, expected: { code?: string; address?: bigint } = {}) =>
+    signalMatches(received, signal, expected),
+  toBeFilledWith: filledWith,
+  toHoldPattern: patternIn,
+  toSeeFilledWith: seesFilled,
+  toSeePattern: seesPattern,
+  toEqualGpa: equalsInHex,
 }
 
-expect.extend({
-  toFailWith(received: unknown, code: string, syscall?: string) {
-    const check = failsWith(received, code, syscall)
-    return check instanceof Promise ? check.then(result) : result(check)
-  },
-  toBeMemoryFault: (received: unknown, expected: ExpectedMemoryFault = {}) =>
-    result(faultMatches(received, { ...expected })),
-  toBeDone(received: unknown, ...value: [value?: unknown]) {
-    return result(doneOf(received, value, (left, right) => this.equals(left, right)))
-  },
-  toBeExit(received: unknown, expected: ExpectedExit) {
-    return result(exitMatches(received, expected, (left, right) => this.equals(left, right)))
-  },
-  toBeSignal: (received: unknown, signal: string, expected: { code?: string; address?: bigint } = {}) =>
-    result(signalMatches(received, signal, expected)),
-  toBeFilledWith: (received: unknown, byte: number, part?: Span) => result(filledWith(received, byte, part)),
-  toHoldPattern: (received: unknown, seed: bigint, part?: Span) => result(patternIn(received, seed, part)),
-  toSeeFilledWith: async (received: unknown, byte: number, range: GpaRange) =>
-    result(await seesFilled(received, byte, range)),
-  toSeePattern: async (received: unknown, seed: bigint, range: GpaRange) =>
-    result(await seesPattern(received, seed, range)),
-  toEqualGpa: (received: unknown, expected: bigint) => result(equalsInHex(received, expected)),
-})
+/** Judges that compare values as toEqual() does. */
+const COMPARING_JUDGES: Readonly<Record<string, (equals: Equals) => SyncJudge>> = {
+  toBeDone:
+    (equals: Equals) =>
+    (received: unknown, ...value: [value?: unknown]) =>
+      doneOf(received, value, equals),
+  toBeExit: (equals: Equals) => (received: unknown, expected: ExpectedExit) =>
+    exitMatches(received, expected, equals),
+}
+
+// SAFETY of `never[]`: vitest passes on what the matcher was given, and GmemMatchers holds that to the judge's parameters.
+for (const [name, judge] of Object.entries(JUDGES)) {
+  vitestExpect.extend({
+    [name]: (received, ...args) => takeVerdict() ?? judge(received, ...(args as never[])),
+  })
+  judgeAhead(name, judge)
+}
+for (const [name, judgeBy] of Object.entries(COMPARING_JUDGES)) {
+  vitestExpect.extend({
+    [name](received, ...args) {
+      return judgeBy((left, right) => this.equals(left, right))(received, ...(args as never[]))
+    },
+  })
+  passAhead(name, judgeBy(certainlyEqual))
+}
 
 /** vitest's expect, with gmem's matchers. */
 export { expect }

@@ -113,14 +113,15 @@ async function bodyFailure(
   options: RunOptions,
   body: (context: GmemContext) => void | Promise<void>,
 ): Promise<unknown> {
-  const abort = new AbortController()
-  const signal = AbortSignal.any([abort.signal, vitest.signal])
-  const scope = new TestScope(signal, (message, type) => void vitest.annotate(message, type))
+  const scope = new TestScope(
+    () => vitest.signal,
+    (message, type) => void vitest.annotate(message, type),
+  )
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       const error = new TestTimeoutError(options.timeoutMs, keepTrace(vitest).slice(-LAST_CALLS_SHOWN))
-      abort.abort(error)
+      scope.abort(error)
       reject(error)
     }, options.timeoutMs)
   })

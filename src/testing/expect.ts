@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+import { chai, expect as vitestExpect } from 'vitest'
+import { certainlyEqual } from './certainly-equal.js'
+import type { Check } from './check.js'
+
+/** Judges what expect() was given; the arguments are those of the matcher. */
+export type Judge = (received: unknown, ...args: never[]) => Check | Promise<Check>
+export type SyncJudge = (received: unknown, ...args: never[]) => Check
+
+/** A line of a stack trace: compiled, or as vitest's source maps have it. */
+const THIS_FILE = /\/testing\/expect\.[jt]s\b/
+
+/** A failed check on its way into vitest, whose matcher must not judge again: a system call or a read of memory may end otherwise. */
+let judged: Check | null = null
+
+/** Where vitest's own matcher begins: the verdict that `expect` has come to already, or null where it was not asked. */
+export function takeVerdict(): Check | null {
+  const check = judged
+  judged = null
+  return check
+}
+
+/**
+ * An assertion of which vitest hears only when it fails, or is of another kind than those below. vitest's own takes 300,000 instructions
+ * of an emulated guest (chai's proxies, flags and state), which was a seventh of what the tests of the contract execute.
+ */
+class Expectation {
+  constructor(
+    readonly received: unknown,
+    readonly message: string | undefined,
+  ) {}
+
+  toBe(expected: unknown): unknown {
+    return Object.is(this.received, expected) ? holds() : inVitest(this, 'toBe', [expected])
+  }
+
+  toEqual(expected: unknown): unknown {
+    return certainlyEqual(this.received, expected) ? holds() : inVitest(this, 'toEqual', [expected])
+  }
+}
+
+// Everything else: `not`, `resolves`, other matchers, also those that a test adds.
+Object.setPrototypeOf(
+  Expectation.prototype,
+  new Proxy(Object.prototype, {
+    get(_, name, expectation: Expectation) {
+      const assertion = vitestExpect(expectation.received, expectation.message)
+      const member = Reflect.get(assertion, name)
+      // chai's `include` and the like are functions that are assertions themselves.
+      const isMethod = typeof member === 'function' && !(member instanceof chai.Assertion)
+      return isMethod
+        ? (...args: unknown[]) => fromTheTest(() => Reflect.apply(member, assertion, args))
+        : member
+    },
+  }),
+)
+
+/** Makes a matcher of gmem's judge without vitest; vitest, which must know it too, gives the error where it fails. */
+export function judgeAhead(name: string, judge: Judge): void {
+  addMatcher(name, (expectation, args) => {
+    const conclude = (check: Check) => (check.pass ? holds() : inVitest(expectation, name, args, check))
+    const check = judge(expectation.received, ...args)
+    return check instanceof Promise ? check.then(conclude) : conclude(check)
+  })
+}
+
+/** The same with a judge that can only be sure of what passes. */
+export function passAhead(name: string, judge: SyncJudge): void {
+  addMatcher(name, (expectation, args) =>
+    judge(expectation.received, ...args).pass ? holds() : inVitest(expectation, name, args),
+  )
+}
+
+function addMatcher(name: string, matcher: (expectation: Expectation, args: never[]) => unknown): void {
+  Object.defineProperty(Expectation.prototype, name, {
+    configurable: true,
+    writable: true,
+    value(this: Expectation, ...args: never[]): unknown {
+      return matcher(this, args)
+    },
+  })
+}
+
+// expect.assertions() counts, too. getState() is the live state.
+function holds(): undefined {
+  vitestExpect.getState().assertionCalls += 1
+}
+
+function inVitest(
+  { received, message }: Expectation,
+  name: string,
+  args: readonly unknown[],
+  check: Check | null = null,
+): unknown {
+  judged = check
+  try {
+    return fromTheTest(() => {
+      // SAFETY: `name` is one of vitest's matchers or of ours, which expect.extend() has made known to it.
+      const matchers = vitestExpect(received, message) as unknown as Record<
+        string,
+        (...args: readonly unknown[]) => unknown
+      >
+      return matchers[name]?.(...args)
+    })
+  } finally {
+    judged = null
+  }
+}
+
+/** As if the test had called vitest: reports show the innermost line that is not vitest's, and it has to be the test's. */
+function fromTheTest(call: () => unknown): unknown {
+  try {
+    const result = call()
+    return result instanceof Promise ? result.catch(rethrow) : result
+  } catch (error) {
+    return rethrow(error)
+  }
+}
+
+function rethrow(error: unknown): never {
+  if (error instanceof Error && error.stack !== undefined) {
+    const lines = error.stack.split('\n')
+    error.stack = lines.filter((line) => !THIS_FILE.test(line)).join('\n')
+  }
+  throw error
+}
+
+/** vitest's expect. */
+export const expect: typeof vitestExpect = new Proxy(vitestExpect, {
+  // SAFETY: Expectation has what vitest's assertion has, by way of its prototype.
+  apply: (_target, _this, [received, message]: [unknown, string?]) =>
+    new Expectation(received, message) as unknown as ReturnType<typeof vitestExpect>,
+})
