@@ -11,27 +11,39 @@ const SILENCE_MS = 20_000
 const SILENCE_MS_MAX = 35_000
 /** What a test gets beyond its limit (stretched by the guest): there it ends by itself, and joins its vCPUs. */
 const GRACE_MS = 20_000
+/**
+ * How long a file may go on without a test that begins or ends. vitest limits hooks, but nobody an import that waits for ever, and the
+ * guest's event loop is well all the while. A hook with a limit of its own may take longer than any test: hence minutes.
+ */
+const BETWEEN_TESTS_MS = 300_000
 
 /**
  * Sees from outside what the guest cannot tell: an event loop stuck in the kernel, a test that outlives its time limit, a guest that
- * answers nobody. All times are the guest's own (see GuestClock), so that a busy host is no hang.
+ * answers nobody, a file that neither goes on nor ends. All times are the guest's own (see GuestClock), so that a busy host is no hang.
  */
 export class HangWatch {
   readonly #timer: NodeJS.Timeout
   readonly #clock: GuestClock
   readonly #silenceMs: number
+  readonly #betweenTestsMs: number
   #heard: number
   #heardAtMs = 0
   #test: { identity: TestIdentity; sinceMs: number } | null = null
+  #noTestSinceMs = 0
 
-  /** `silenceMs`: instead of what is usual for a guest that is `slowdown` times slower than the host. */
+  /** `silenceMs` and `betweenTestsMs`: instead of what is usual, for a guest that is `slowdown` times slower than the host. */
   constructor(
     readonly session: Session,
-    limits: { readonly slowdown: number; readonly silenceMs?: number | undefined },
+    limits: {
+      readonly slowdown: number
+      readonly silenceMs?: number | undefined
+      readonly betweenTestsMs?: number | undefined
+    },
     readonly onHang: (what: string) => void,
   ) {
     this.#clock = new GuestClock(session.machine.pid)
     this.#silenceMs = limits.silenceMs ?? Math.min(SILENCE_MS * limits.slowdown, SILENCE_MS_MAX)
+    this.#betweenTestsMs = limits.betweenTestsMs ?? BETWEEN_TESTS_MS
     this.#heard = session.chunksHeard
     this.#timer = setInterval(() => this.#look(), LOOK_MS)
     this.#timer.unref()
@@ -43,6 +55,7 @@ export class HangWatch {
 
   testEnded(): void {
     this.#test = null
+    this.#noTestSinceMs = this.#clock.tick()
   }
 
   close(): void {
@@ -60,6 +73,10 @@ export class HangWatch {
         this.#report(`the test still ran after ${seconds(ranMs)} (its limit is ${seconds(timeoutMs)})`)
         return
       }
+    } else if (nowMs - this.#noTestSinceMs > this.#betweenTestsMs) {
+      const waitedMs = nowMs - this.#noTestSinceMs
+      this.#report(`no test began or ended for ${seconds(waitedMs)}, and the file did not end`)
+      return
     }
     const silentMs = nowMs - this.#heardAtMs
     if (silentMs > this.#silenceMs) this.#report(`no sign of life for ${seconds(silentMs)}`)

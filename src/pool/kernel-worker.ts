@@ -104,7 +104,8 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     session.on('exit', (exit) => this.#onExit(session, exit))
     this.#hang?.close()
     this.#ledger.newVm()
-    const limits = { slowdown: this.source.slowdown, silenceMs: this.source.options.silenceMs }
+    const { silenceMs, betweenTestsMs } = this.source.options
+    const limits = { slowdown: this.source.slowdown, silenceMs, betweenTestsMs }
     this.#hang = new HangWatch(session, limits, (what) => void this.#onHang(session, what))
     if (session.exit) this.#onExit(session, session.exit)
   }

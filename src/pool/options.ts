@@ -33,6 +33,8 @@ export interface KernelPoolOptions {
   readonly slowdown?: number
   /** How long a guest may say nothing, in ms of its own time; 20 s to 35 s, by its slowdown, where absent. */
   readonly silenceMs?: number
+  /** How long a file may go on without a test that begins or ends, in ms of the guest's own time; default 5 min. */
+  readonly betweenTestsMs?: number
   /** Environment of the worker in the guest. */
   readonly env?: Readonly<Record<string, string>>
   /** Files and folders that the guest gets besides the worker, at the same absolute paths. */

@@ -51,3 +51,22 @@ await describePlanted('an event loop that is stuck for ever', { fixture: 'stuck'
     })
   })
 })
+
+await describePlanted(
+  'a file that waits for ever while it is imported',
+  { fixture: 'unready', retries: 0, betweenTestsMs: 8_000 },
+  (planted) => {
+    test('ends the run with an error that says so', () => {
+      const deaths = planted.run.events.filter(({ type }) => type === 'death')
+      expect(deaths).toEqual([
+        expect.objectContaining({
+          message: expect.stringMatching(
+            /^the guest hung while no test ran: no test began or ended for \d+\.\d s, and the file did not end/,
+          ),
+        }),
+      ])
+      expect(planted.run.outcomes).toEqual({})
+      expect(planted.run.unhandled).not.toEqual([])
+    })
+  },
+)
