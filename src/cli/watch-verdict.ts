@@ -134,8 +134,11 @@ async function readReach(): Promise<Reach | null> {
   const { parseReach } = await import('../report/coverage/reach.js')
   try {
     return parseReach(readFileSync(REACH_FILE, 'utf8'))
-  } catch {
-    // Then all tests run at once.
+  } catch (error) {
+    const [why] = (error instanceof Error ? error.message : String(error)).split('\n')
+    process.stdout.write(
+      `\nnote: ${TEST_FOLDER}/reach.json cannot be read (${why}), so all tests run at once; gmem coverage --all makes it anew\n`,
+    )
     return null
   }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** Data of a test is not deeper; what is (or is a cycle) goes to vitest. */
+/** Data of a test is not deeper; what is, or is a cycle, goes to vitest. */
 const DEPTH_MAX = 8
 
 /**
- * Whether toEqual() holds for certain: plain data, compared by value. False says nothing: what this does not know (NaN's relatives,
- * asymmetric matchers, `undefined` against a missing field, class instances) is for vitest to judge.
+ * Whether toEqual() holds for certain: plain data, compared by value. False says nothing: what this does not know (asymmetric matchers,
+ * `undefined` against a missing field, class instances, testers of addEqualityTesters()) is for vitest to judge.
  */
 export function certainlyEqual(left: unknown, right: unknown, depth = 0): boolean {
   if (Object.is(left, right)) return true

@@ -22,7 +22,7 @@ export function takeVerdict(): Check | null {
 
 /**
  * An assertion of which vitest hears only when it fails, or is of another kind than those below. vitest's own takes 300,000 instructions
- * of an emulated guest (chai's proxies, flags and state), which was a seventh of what the tests of the contract execute.
+ * of an emulated guest (chai's proxies and flags, vitest's state), which was a seventh of what a test of the contract executes.
  */
 class Expectation {
   constructor(
