@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { GmemError } from '../errors.js'
+import { firstLine, GmemError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
 import type { Reach } from '../report/coverage/reach.js'
@@ -135,9 +135,8 @@ async function readReach(): Promise<Reach | null> {
   try {
     return parseReach(readFileSync(REACH_FILE, 'utf8'))
   } catch (error) {
-    const [why] = (error instanceof Error ? error.message : String(error)).split('\n')
     process.stdout.write(
-      `\nnote: ${TEST_FOLDER}/reach.json cannot be read (${why}), so all tests run at once; gmem coverage --all makes it anew\n`,
+      `\nnote: ${TEST_FOLDER}/reach.json cannot be read (${firstLine(error)}), so all tests run at once; gmem coverage --all makes it anew\n`,
     )
     return null
   }

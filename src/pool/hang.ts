@@ -28,8 +28,8 @@ export class HangWatch {
   readonly #betweenTestsMs: number
   #heard: number
   #heardAtMs = 0
-  #test: { identity: TestIdentity; sinceMs: number } | null = null
-  #noTestSinceMs = 0
+  /** The test that runs, null between tests; and since when. */
+  #phase: { readonly test: TestIdentity | null; readonly sinceMs: number } = { test: null, sinceMs: 0 }
 
   /** `silenceMs` and `betweenTestsMs`: instead of what is usual, for a guest that is `slowdown` times slower than the host. */
   constructor(
@@ -49,13 +49,12 @@ export class HangWatch {
     this.#timer.unref()
   }
 
-  testStarted(identity: TestIdentity): void {
-    this.#test = { identity, sinceMs: this.#clock.tick() }
+  testStarted(test: TestIdentity): void {
+    this.#phase = { test, sinceMs: this.#clock.tick() }
   }
 
   testEnded(): void {
-    this.#test = null
-    this.#noTestSinceMs = this.#clock.tick()
+    this.#phase = { test: null, sinceMs: this.#clock.tick() }
   }
 
   close(): void {
@@ -66,16 +65,14 @@ export class HangWatch {
     const nowMs = this.#clock.tick()
     if (this.#heard !== this.session.chunksHeard) this.#heardAtMs = nowMs
     this.#heard = this.session.chunksHeard
-    if (this.#test !== null) {
-      const ranMs = nowMs - this.#test.sinceMs
-      const { timeoutMs } = this.#test.identity
-      if (ranMs > timeoutMs + GRACE_MS) {
-        this.#report(`the test still ran after ${seconds(ranMs)} (its limit is ${seconds(timeoutMs)})`)
-        return
-      }
-    } else if (nowMs - this.#noTestSinceMs > this.#betweenTestsMs) {
-      const waitedMs = nowMs - this.#noTestSinceMs
-      this.#report(`no test began or ended for ${seconds(waitedMs)}, and the file did not end`)
+    const { test, sinceMs } = this.#phase
+    const lastedMs = nowMs - sinceMs
+    if (test !== null && lastedMs > test.timeoutMs + GRACE_MS) {
+      this.#report(`the test still ran after ${seconds(lastedMs)} (its limit is ${seconds(test.timeoutMs)})`)
+      return
+    }
+    if (test === null && lastedMs > this.#betweenTestsMs) {
+      this.#report(`no test began or ended for ${seconds(lastedMs)}, and the file did not end`)
       return
     }
     const silentMs = nowMs - this.#heardAtMs

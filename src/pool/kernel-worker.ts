@@ -104,8 +104,7 @@ export class KernelPoolWorker extends ListeningWorker implements PoolWorker {
     session.on('exit', (exit) => this.#onExit(session, exit))
     this.#hang?.close()
     this.#ledger.newVm()
-    const { silenceMs, betweenTestsMs } = this.source.options
-    const limits = { slowdown: this.source.slowdown, silenceMs, betweenTestsMs }
+    const limits = { ...this.source.options, slowdown: this.source.slowdown }
     this.#hang = new HangWatch(session, limits, (what) => void this.#onHang(session, what))
     if (session.exit) this.#onExit(session, session.exit)
   }

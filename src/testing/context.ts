@@ -23,7 +23,6 @@ export class TestScope implements GmemContext {
   readonly #annotate: (message: string, type?: string) => void
   readonly #deferred: (() => void | Promise<void>)[] = []
   #kvm: Kvm | null = null
-  #timeUp: unknown = null
   #abort: AbortController | null = null
   #signal: AbortSignal | null = null
 
@@ -35,17 +34,15 @@ export class TestScope implements GmemContext {
 
   /** Made at first use: few tests look, and to an emulated guest it is as dear as a memslot. */
   get signal(): AbortSignal {
-    if (this.#signal !== null) return this.#signal
-    this.#abort = new AbortController()
-    if (this.#timeUp !== null) this.#abort.abort(this.#timeUp)
-    this.#signal = AbortSignal.any([this.#abort.signal, this.#cancelled()])
+    this.#abort ??= new AbortController()
+    this.#signal ??= AbortSignal.any([this.#abort.signal, this.#cancelled()])
     return this.#signal
   }
 
   /** The test's time is up. */
   abort(reason: Error): void {
-    this.#timeUp = reason
-    this.#abort?.abort(reason)
+    this.#abort ??= new AbortController()
+    this.#abort.abort(reason)
   }
 
   get kvm(): Kvm {

@@ -5,7 +5,6 @@ import type { Check } from './check.js'
 
 /** Judges what expect() was given; the arguments are those of the matcher. */
 export type Judge = (received: unknown, ...args: never[]) => Check | Promise<Check>
-export type SyncJudge = (received: unknown, ...args: never[]) => Check
 
 /** A line of a stack trace: compiled, or as vitest's source maps have it. */
 const THIS_FILE = /\/testing\/expect\.[jt]s\b/
@@ -43,40 +42,23 @@ class Expectation {
 Object.setPrototypeOf(
   Expectation.prototype,
   new Proxy(Object.prototype, {
-    get(_, name, expectation: Expectation) {
-      const assertion = vitestExpect(expectation.received, expectation.message)
-      const member = Reflect.get(assertion, name)
-      // chai's `include` and the like are functions that are assertions themselves.
-      const isMethod = typeof member === 'function' && !(member instanceof chai.Assertion)
-      return isMethod
-        ? (...args: unknown[]) => fromTheTest(() => Reflect.apply(member, assertion, args))
-        : member
-    },
+    get: (_, name, expectation: Expectation) => memberInVitest(expectation, name),
   }),
 )
 
-/** Makes a matcher of gmem's judge without vitest; vitest, which must know it too, gives the error where it fails. */
-export function judgeAhead(name: string, judge: Judge): void {
-  addMatcher(name, (expectation, args) => {
-    const conclude = (check: Check) => (check.pass ? holds() : inVitest(expectation, name, args, check))
-    const check = judge(expectation.received, ...args)
-    return check instanceof Promise ? check.then(conclude) : conclude(check)
-  })
-}
-
-/** The same with a judge that can only be sure of what passes. */
-export function passAhead(name: string, judge: SyncJudge): void {
-  addMatcher(name, (expectation, args) =>
-    judge(expectation.received, ...args).pass ? holds() : inVitest(expectation, name, args),
-  )
-}
-
-function addMatcher(name: string, matcher: (expectation: Expectation, args: never[]) => unknown): void {
+/**
+ * Makes a matcher of gmem's judge without vitest; vitest, which must know it too, gives the error where it fails. It judges again where
+ * the verdict is not `final`: where this judge can only be sure of what passes.
+ */
+export function judgeAhead(name: string, judge: Judge, { final }: { readonly final: boolean }): void {
   Object.defineProperty(Expectation.prototype, name, {
     configurable: true,
     writable: true,
     value(this: Expectation, ...args: never[]): unknown {
-      return matcher(this, args)
+      const conclude = (check: Check) =>
+        check.pass ? holds() : inVitest(this, name, args, final ? check : null)
+      const check = judge(this.received, ...args)
+      return check instanceof Promise ? check.then(conclude) : conclude(check)
     },
   })
 }
@@ -87,24 +69,27 @@ function holds(): undefined {
 }
 
 function inVitest(
-  { received, message }: Expectation,
+  expectation: Expectation,
   name: string,
   args: readonly unknown[],
   check: Check | null = null,
 ): unknown {
   judged = check
   try {
-    return fromTheTest(() => {
-      // SAFETY: `name` is one of vitest's matchers or of ours, which expect.extend() has made known to it.
-      const matchers = vitestExpect(received, message) as unknown as Record<
-        string,
-        (...args: readonly unknown[]) => unknown
-      >
-      return matchers[name]?.(...args)
-    })
+    return memberInVitest(expectation, name)(...args)
   } finally {
     judged = null
   }
+}
+
+/** What vitest's own assertion has by this name; a method is called as if by the test. */
+// biome-ignore lint/suspicious/noExplicitAny: anything that an assertion of vitest or of a plugin of chai's may have.
+function memberInVitest({ received, message }: Expectation, name: string | symbol): any {
+  const assertion = vitestExpect(received, message)
+  const member = Reflect.get(assertion, name)
+  // chai's `include` and the like are functions that are assertions themselves.
+  if (typeof member !== 'function' || member instanceof chai.Assertion) return member
+  return (...args: unknown[]) => fromTheTest(() => Reflect.apply(member, assertion, args))
 }
 
 /** As if the test had called vitest: reports show the innermost line that is not vitest's, and it has to be the test's. */

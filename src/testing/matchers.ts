@@ -5,7 +5,7 @@ import type { Exit, ExitReason, GpaRange, Span } from '../kvm/index.js'
 import type { Bytes, Gpa } from '../units.js'
 import { certainlyEqual } from './certainly-equal.js'
 import { type Equals, equalsInHex } from './check.js'
-import { expect, type Judge, judgeAhead, passAhead, type SyncJudge, takeVerdict } from './expect.js'
+import { expect, type Judge, judgeAhead, takeVerdict } from './expect.js'
 import { failsWith } from './match-failure.js'
 import { filledWith, patternIn, seesFilled, seesPattern } from './match-memory.js'
 import { doneOf, exitMatches, faultMatches, signalMatches } from './match-outcome.js'
@@ -77,7 +77,7 @@ const JUDGES: Readonly<Record<string, Judge>> = {
 }
 
 /** Judges that compare values as toEqual() does. */
-const COMPARING_JUDGES: Readonly<Record<string, (equals: Equals) => SyncJudge>> = {
+const COMPARING_JUDGES: Readonly<Record<string, (equals: Equals) => Judge>> = {
   toBeDone:
     (equals: Equals) =>
     (received: unknown, ...value: [value?: unknown]) =>
@@ -91,7 +91,7 @@ for (const [name, judge] of Object.entries(JUDGES)) {
   vitestExpect.extend({
     [name]: (received, ...args) => takeVerdict() ?? judge(received, ...(args as never[])),
   })
-  judgeAhead(name, judge)
+  judgeAhead(name, judge, { final: true })
 }
 for (const [name, judgeBy] of Object.entries(COMPARING_JUDGES)) {
   vitestExpect.extend({
@@ -99,7 +99,7 @@ for (const [name, judgeBy] of Object.entries(COMPARING_JUDGES)) {
       return judgeBy((left, right) => this.equals(left, right))(received, ...(args as never[]))
     },
   })
-  passAhead(name, judgeBy(certainlyEqual))
+  judgeAhead(name, judgeBy(certainlyEqual), { final: false })
 }
 
 /** vitest's expect, with gmem's matchers. */

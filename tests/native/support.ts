@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { NativeMapping } from '../../src/binding/addon.js'
 
+export { thrownBy } from '../unit/thrown-by.js'
+
 type BindingModule = typeof import('../../src/binding/index.js')
 
 /** The binding as it is shipped: the compiled one. */
@@ -37,16 +39,6 @@ export class Scope {
 
 export function anonymous(scope: Scope, length: bigint, prot = PROT_RW): NativeMapping {
   return scope.use(addon.mmap(length, prot, MAP_ANON, -1, 0n, 0n))
-}
-
-/** What a call throws; undefined where it does not. */
-export function thrownBy(call: () => unknown): unknown {
-  try {
-    call()
-  } catch (error) {
-    return error
-  }
-  return undefined
 }
 
 export function qwords(...values: bigint[]): Uint8Array {

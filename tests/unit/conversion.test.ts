@@ -5,6 +5,7 @@ import { KernelError } from '../../src/binding/index.js'
 import { attemptAttributes, ConversionError, convert, setAttributes } from '../../src/kvm/conversion.js'
 import { convertWithRetry } from '../../src/kvm/conversion-retry.js'
 import { bytes, pages } from '../../src/units.js'
+import { thrownBy } from './thrown-by.js'
 
 const [ATTRIBUTES2, CONVERT_SHARED, CONVERT_PRIVATE] = [0xc080_aed2, 0xc040_af41, 0xc040_af42]
 const RANGE = { offset: pages(1), size: pages(2) }
@@ -27,15 +28,6 @@ function kernel(known: Readonly<Record<number, (argument: Uint8Array) => void>>)
     return 0
   }
   return { asked, ioctl }
-}
-
-function thrownBy(action: () => unknown): unknown {
-  try {
-    action()
-  } catch (error) {
-    return error
-  }
-  return null
 }
 
 /** What the kernel does for EAGAIN: it writes the offset into the struct, and refuses. */

@@ -4,16 +4,7 @@ import { describe, it, expect as vitestExpect } from 'vitest'
 import { KernelError } from '../../src/binding/index.js'
 import { certainlyEqual } from '../../src/testing/certainly-equal.js'
 import { expect } from '../../src/testing/matchers.js'
-
-/** What a body throws; undefined where it does not. */
-function thrownBy(body: () => unknown): unknown {
-  try {
-    body()
-  } catch (error) {
-    return error
-  }
-  return undefined
-}
+import { thrownBy } from './thrown-by.js'
 
 const plain = fc.anything({
   withBigInt: true,

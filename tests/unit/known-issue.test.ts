@@ -10,6 +10,7 @@ import {
 } from '../../src/testing/known-issue.js'
 import { expect as gmemExpect } from '../../src/testing/matchers.js'
 import { releaseAtLeast, releaseMatches } from '../../src/testing/release.js'
+import { thrownBy } from './thrown-by.js'
 
 const issue: KnownIssue = {
   id: 'F3',
@@ -19,15 +20,6 @@ const issue: KnownIssue = {
 }
 const splat: KnownIssue = { ...issue, id: 'F2', shows: 'splat' }
 const complaint = new Error('WARNING: CPU: 0')
-
-function thrownBy(action: () => unknown): unknown {
-  try {
-    action()
-  } catch (error) {
-    return error
-  }
-  return null
-}
 
 const assertions = {
   'a matcher of vitest': thrownBy(() => expect(1).toBe(2)),
