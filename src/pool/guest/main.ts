@@ -11,11 +11,11 @@ import type { BenchLimits, BenchName } from '../bench.js'
 import type { HostMessage } from '../protocol.js'
 import { calibrate } from './calibrate.js'
 import { exchangeKvm } from './exchange.js'
-import { ModuleAnswers } from './modules-ahead.js'
 import { Observer } from './observer.js'
 import { GuestPort } from './port.js'
 import { Shell } from './shell.js'
 import { openKernelLog } from './trouble.js'
+import { VitestLine } from './vitest-line.js'
 import { becomeUnique } from './wake.js'
 
 const HEARTBEAT_MS = 1000
@@ -24,21 +24,15 @@ const { GMEM_OUT_PORT, GMEM_IN_PORT } = process.env
 if (GMEM_OUT_PORT === undefined || GMEM_IN_PORT === undefined)
   throw new Error('GMEM_OUT_PORT and GMEM_IN_PORT are not set: this is started by gmem-init inside a VM')
 
-const vitestListeners = new Set<(message: unknown) => void>()
 const port = new GuestPort(GMEM_OUT_PORT, GMEM_IN_PORT, receive)
 const observer = new Observer(port)
 const shell = new Shell(port)
-const modules = new ModuleAnswers()
+const line = new VitestLine((message) => port.send({ type: 'vitest', message }))
 
 init({
-  on: (callback) => void vitestListeners.add(callback),
-  off: (callback) => void vitestListeners.delete(callback),
-  post: (message) => {
-    const known = modules.take(message)
-    // Not at once: vitest waits for an answer only when it has posted the question.
-    if (known === null) port.send({ type: 'vitest', message })
-    else queueMicrotask(() => tellVitest(known))
-  },
+  on: line.on,
+  off: line.off,
+  post: line.post,
   runTests: async (state, traces) => {
     await runBaseTests('run', state, traces)
     await observer.settle()
@@ -73,11 +67,10 @@ function receive(message: HostMessage): void {
       observer.begin(message.policy, message.entries)
       break
     case 'vitest':
-      if ((message.message as { type?: string }).type === 'run') modules.clear()
-      tellVitest(message.message)
+      line.receive(message.message)
       break
     case 'ahead':
-      modules.add(message.answer)
+      line.know(message.answer)
       break
     case 'probe':
       port.send({ type: 'probe', probe: probeTarget() })
@@ -89,10 +82,6 @@ function receive(message: HostMessage): void {
       shell.input(message.data, message.columns)
       break
   }
-}
-
-function tellVitest(message: unknown): void {
-  for (const listener of vitestListeners) listener(message)
 }
 
 /** Its code is loaded only here: tests have no use for it. */
