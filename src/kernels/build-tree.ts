@@ -48,13 +48,13 @@ export function openTree(dir: string): BuildTree | null {
   return null
 }
 
-/** Makes the tree hold the source with these patches. Returns whether any Kconfig file changed. */
+/** Makes the tree hold the source with these patches. Returns which of its files changed. */
 export async function prepareTree(
   tree: BuildTree,
   source: Source,
   patches: readonly Patch[],
   options: PrepareOptions,
-): Promise<{ kconfigChanged: boolean }> {
+): Promise<readonly string[]> {
   const changed = source.kind === 'tree' ? await syncTree(tree, source.path, source.listing, options) : []
   // A file that patches changed at some time is synced into its pristine copy, from where the overlay installs it.
   const before = [...tree.state.patched, ...changed.filter((path) => isKept(tree, path))]
@@ -65,7 +65,7 @@ export async function prepareTree(
     changed.push(...(await applyOverlay(tree, before, patches, options.signal)))
     tree.state.patched = [...new Set(touched)]
   }
-  return { kconfigChanged: changed.some((path) => /(^|\/)Kconfig[^/]*$/.test(path)) }
+  return changed
 }
 
 /** Makes a new tree: Debian's source unpacked, or an empty folder that the first sync fills. */
@@ -149,10 +149,9 @@ function whatToLookAt(
 ): { look: readonly string[]; now: Record<string, string> } {
   if (git === undefined || git.commit !== copiedAt?.commit) return { look: files, now: {} }
   const suspects = new Set([...git.dirty, ...copiedAt.dirty])
-  const listed = new Set(files)
   const now = { ...copied }
   for (const path of suspects) delete now[path]
-  return { look: [...suspects].filter((path) => listed.has(path)), now }
+  return { look: files.filter((path) => suspects.has(path)), now }
 }
 
 /** tar copies a whole tree many times faster than one call a file. The copies get the present time, for make's sake. */

@@ -15,6 +15,7 @@ import { installKernel } from './install.js'
 import { checkConfig } from './kconfig.js'
 import { acquireLock } from './lock.js'
 import { type MakeOptions, make } from './make.js'
+import { isOnlyOfModules, makeModules, makingOf } from './make-modules.js'
 import type { BuildRequest } from './request.js'
 import { listSourceTree, type Source } from './source-tree.js'
 import { buildTestModules, isWorthRebuilding } from './test-modules.js'
@@ -83,7 +84,7 @@ async function buildInTree(
     tree ??= await createTree(treeDir, request.source, options)
     // Debian's source is whole now; a copy of somebody's tree is only when it has been synced for the first time.
     reusable ||= request.source.kind === 'debian'
-    const prepared = await prepareTree(tree, request.source, request.patches, options)
+    const changed = await prepareTree(tree, request.source, request.patches, options)
     reusable = true
     // While make runs: git takes a third of a second to say so.
     const unchanged = checkUnchanged(request.source, options.signal)
@@ -100,9 +101,9 @@ async function buildInTree(
         reusable = false
       },
     }
-    await configure(tree, request, prepared.kconfigChanged, settings, options)
+    await configure(tree, request, changed.some(isKconfig), settings, options)
     // A tree that was edited meanwhile may well not build: that says nothing of its source.
-    await compile(tree, request, settings, options).finally(() => unchanged)
+    await compile(tree, request, changed, settings, options).finally(() => unchanged)
     options.progress.phase(`storing ${request.id}`)
     const seconds = (performance.now() - startedAt) / 1000
     const image = await installKernel(tree.src, request, settings, seconds)
@@ -140,7 +141,9 @@ async function configure(
     // Another configuration may build all objects again.
     if (!tree.state.finished) tree.state.objects = 0
   }
-  const report = await checkConfig(tree.src, request.fragments, signal)
+  const known = current ? tree.state.configReport : undefined
+  const report = known ?? (await checkConfig(tree.src, request.fragments, signal))
+  tree.state.configReport = report
   if (report.missing.length > 0) {
     throw new GmemError(`${request.id}: this source cannot have ${report.missing.join(', ')}`, {
       exitCode: ExitCode.buildFailed,
@@ -152,31 +155,37 @@ async function configure(
   if (report.unknown.length > 0) progress.note(`not known to this source: ${report.unknown.join(', ')}`)
 }
 
+const isKconfig = (path: string): boolean => /(^|\/)Kconfig[^/]*$/.test(path)
+
 async function compile(
   tree: BuildTree,
   request: BuildRequest,
+  changed: readonly string[],
   settings: MakeOptions,
   { progress }: BuildOptions,
 ): Promise<void> {
   const { state } = tree
   const expected = state.finished ? null : expectedObjects(request)
+  const making = makingOf(request)
+  const isPartial = state.madeWith === making && isOnlyOfModules(tree.src, changed)
+  // Until all is made.
+  state.madeWith = undefined
   let objects = 0
   progress.phase(`building ${request.id}`)
   try {
-    await make([...makeVariables(request.fragments), 'bzImage', 'modules'], {
-      ...settings,
-      onObject: (object) => {
-        objects++
-        if (expected === null) progress.update({ detail: `${objects} rebuilt, ${object}` })
-        else
-          progress.update({ fraction: Math.min((state.objects + objects) / expected, 0.99), detail: object })
-      },
-    })
+    const onObject = (object: string): void => {
+      objects++
+      if (expected === null) progress.update({ detail: `${objects} rebuilt, ${object}` })
+      else progress.update({ fraction: Math.min((state.objects + objects) / expected, 0.99), detail: object })
+    }
+    if (isPartial) await makeModules(request, { ...settings, onObject })
+    else await make([...makeVariables(request.fragments), 'bzImage', 'modules'], { ...settings, onObject })
   } finally {
     if (!state.finished) state.objects += objects
   }
   if (!state.finished) rememberObjects(request, state)
   state.finished = true
+  state.madeWith = making
 }
 
 /** The tree of a person who edits it meanwhile may be copied half before and half after: such a kernel has no name. */

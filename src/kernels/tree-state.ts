@@ -2,6 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cacheRoot } from '../paths.js'
+import type { ConfigReport } from './kconfig.js'
 import type { GitState } from './source-tree.js'
 
 /** What is in a build tree; written to state.json beside it. */
@@ -12,6 +13,10 @@ export interface TreeState {
   patched: string[]
   /** Hash of the configuration fragments that .config was made from. */
   configuredWith: string | null
+  /** How .config differs from the fragments; of the same configuration. */
+  configReport?: ConfigReport
+  /** What the whole tree was last made with (makingOf), where that and all since was made to its end; what changes after that is in the next build's hands. */
+  madeWith?: string | undefined
   /** How many objects were made in this tree so far, and whether that was all of them once: for the progress line. */
   objects: number
   finished: boolean

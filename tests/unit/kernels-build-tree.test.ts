@@ -121,12 +121,12 @@ describe.each([
     expect(built('mm/a.c')).toBe('rewritten\n')
   })
 
-  test('tells when a Kconfig file changed', async () => {
+  test('tells which files changed', async () => {
     await prepare()
-    expect((await prepare()).kconfigChanged).toBe(false)
+    expect(await prepare()).toEqual([])
     edit('mm/Kconfig', 'config X\n')
 
-    expect((await prepare()).kconfigChanged).toBe(true)
+    expect(await prepare()).toEqual(['mm/Kconfig'])
   })
 
   test('is opened again when it was left clean, and removed when it was not', async () => {

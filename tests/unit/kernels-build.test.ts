@@ -38,6 +38,7 @@ modules: ;
 	@$(CC) -c -o $@ $<
 modules_install:
 	mkdir -p $(INSTALL_MOD_PATH)/lib/modules/7.9.1-gmem/kernel
+	test ! -e virt/kvm/kvm.ko || cp virt/kvm/kvm.ko $(INSTALL_MOD_PATH)/lib/modules/7.9.1-gmem/kernel
 	touch $(INSTALL_MOD_PATH)/lib/modules/7.9.1-gmem/modules.dep
 `
 
@@ -75,13 +76,33 @@ function bootHeader(release: string): Buffer {
   return image
 }
 
+/** What Kbuild does with a module, also as a single target: then it removes modules.order. */
+function addModule(): void {
+  mkdirSync(join(tree, 'virt/kvm'), { recursive: true })
+  writeFileSync(join(tree, 'virt/kvm/kvm.c'), 'int kvm;\n')
+  const rules = `
+modules: module.made
+	echo virt/kvm/kvm.o > modules.order
+module.made: virt/kvm/kvm.c
+	$(CC) -c -o virt/kvm/kvm.o $<
+	echo 'savedcmd_kvm.o := gcc -DMODULE -c kvm.c' > virt/kvm/.kvm.o.cmd
+	cp virt/kvm/kvm.c virt/kvm/kvm.ko
+virt/kvm/kvm.ko: module.made
+	echo single >> $(CURDIR)/../../../single-builds
+	rm modules.order
+`
+  writeFileSync(join(tree, 'Makefile'), makefile.replace('modules: ;', '') + rules)
+}
+
 const options = { progress: silentProgress }
 const build = (options: { signal?: AbortSignal; progress?: Progress } = {}) =>
   resolveKernel(tree, { build: true, ...options })
-const builds = (): number => {
-  const file = join(folder, 'cache', 'builds')
+const linesOf = (name: string): number => {
+  const file = join(folder, 'cache', name)
   return existsSync(file) ? readFileSync(file, 'utf8').split('\n').length - 1 : 0
 }
+const builds = (): number => linesOf('builds')
+const singleBuilds = (): number => linesOf('single-builds')
 const entries = (): string[] =>
   existsSync(join(folder, 'cache/kernels')) ? readdirSync(join(folder, 'cache/kernels')) : []
 
@@ -114,6 +135,26 @@ describe('a source tree', () => {
     expect(second.key).not.toBe(first.key)
     expect(builds()).toBe(2)
     expect(entries()).toHaveLength(2)
+  })
+
+  test('in which a C file of KVM changed gets its modules alone made, and all of it again after anything else', async () => {
+    addModule()
+    const first = await build()
+    writeFileSync(join(tree, 'virt/kvm/kvm.c'), 'int changed;\n')
+    const second = await build()
+    expect([builds(), singleBuilds()]).toEqual([1, 1])
+    expect(second.key).not.toBe(first.key)
+    expect(readFileSync(join(second.modulesDir ?? '', 'kernel/kvm.ko'), 'utf8')).toContain('int changed')
+
+    writeFileSync(join(tree, 'virt/kvm/kvm.c'), 'int changed(\n')
+    await expect(build()).rejects.toMatchObject({ exitCode: 125 })
+    writeFileSync(join(tree, 'virt/kvm/kvm.c'), 'int mended;\n')
+    await build()
+    expect([builds(), singleBuilds()]).toEqual([2, 1])
+
+    writeFileSync(join(tree, 'main.c'), 'int main(void) { return 2; }\n')
+    await build()
+    expect([builds(), singleBuilds()]).toEqual([3, 1])
   })
 
   test('that was not built is an error with the command that builds it, where building was not asked for', async () => {
