@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ExitCode, GmemError, interruptedError } from '../errors.js'
@@ -28,13 +28,24 @@ export async function runChild(
   if (signal.aborted) throw interruptedError()
   mkdirSync(folder, { recursive: true })
   const output = join(folder, 'output.txt')
-  // A kernel from the cache is known by its image.
-  const isForeign = kernel.flavour === 'unknown' && kernel.modulesDir !== null
-  const modules = isForeign ? `,modules=${kernel.modulesDir}` : ''
-  const words = ['test', ...args, '-k', kernel.bzImage + modules, '-o', folder]
+  const words = ['test', ...args, '-k', kernelWord(kernel), '-o', folder]
   const file = openSync(output, 'w')
   const code = await runGmem(words, file, signal).finally(() => closeSync(file))
   if (signal.aborted) throw interruptedError()
+  return childRun(kernel, { folder, code, output })
+}
+
+/** How -k names a kernel that is built. One from the cache is known by its image. */
+export function kernelWord({ flavour, modulesDir, bzImage }: KernelImage): string {
+  const isForeign = flavour === 'unknown' && modulesDir !== null
+  return isForeign ? `${bzImage},modules=${modulesDir}` : bzImage
+}
+
+/** What a run left in `folder`, which exited with `code` and printed to `output`. Throws where that is no result. */
+export function childRun(
+  kernel: KernelImage,
+  { folder, code, output }: { readonly folder: string; readonly code: number; readonly output: string },
+): ChildRun {
   const run = readResult(folder)
   const target = run?.targets[0]
   const isUsable = code !== ExitCode.usage && code !== ExitCode.infrastructure
@@ -48,24 +59,39 @@ export async function runGmem(
   output: number | 'inherit',
   signal: AbortSignal,
 ): Promise<number> {
+  return await startGmem(words, output, signal).ended
+}
+
+/** A gmem that was started. */
+export interface GmemChild {
+  readonly process: ChildProcess
+  /** Its exit code. Rejects where it cannot be started. */
+  readonly ended: Promise<number>
+}
+
+/** Starts gmem. `withOrders`: with a channel for messages. */
+export function startGmem(
+  words: readonly string[],
+  output: number | 'inherit',
+  signal: AbortSignal,
+  { withOrders = false } = {},
+): GmemChild {
   const main = join(projectRoot, 'dist', 'cli', 'main.js')
   // pdeathsig: should this process be killed outright, the run ends in order. detached: Ctrl-C reaches it once, from here.
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', process.execPath, main, ...words], {
-    stdio: ['ignore', output, output],
+    stdio: ['ignore', output, output, ...(withOrders ? (['ipc'] as const) : [])],
     env: output === 'inherit' ? process.env : { ...process.env, NO_COLOR: '1', GITHUB_ACTIONS: '' },
     detached: true,
   })
   const stop = (): void => void child.kill('SIGINT')
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
-  try {
-    return await new Promise<number>((resolve, reject) => {
-      child.once('error', (cause) => reject(new GmemError(`cannot run gmem: ${cause.message}`, { cause })))
-      child.once('close', (code) => resolve(code ?? ExitCode.infrastructure))
-    })
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once('error', (cause) => reject(new GmemError(`cannot run gmem: ${cause.message}`, { cause })))
+    // Not `close`: that never comes where this process ends the channel. Nothing of the child is left to be read.
+    child.once('exit', (code) => resolve(code ?? ExitCode.infrastructure))
+  })
+  return { process: child, ended: ended.finally(() => signal.removeEventListener('abort', stop)) }
 }
 
 /** What a run left in its folder; null where that is nothing yet. */

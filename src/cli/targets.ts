@@ -7,7 +7,8 @@ import { resolveKernel } from '../kernels/index.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
 import { compiledApi } from '../pool/compiled-api.js'
-import type { CoverageSink } from '../pool/options.js'
+import type { KernelPool, StandbyVms } from '../pool/index.js'
+import type { CoverageSink, KernelPoolOptions } from '../pool/options.js'
 import type { TargetEvent, TargetInfo } from '../report/events.js'
 import type { CliContext } from './context.js'
 import { SLOW_FILE, TEST_FOLDER } from './test-files.js'
@@ -84,12 +85,38 @@ export async function findKernels(specs: readonly string[], context: CliContext)
 }
 
 /** The target that a kernel is: it boots in a VM. Its first VM starts to come up here, before vitest is even loaded. */
-export async function kernelTarget({ spec, kernel }: NamedKernel, options: TargetOptions): Promise<Target> {
+export async function kernelTarget(
+  { spec, kernel }: NamedKernel,
+  options: TargetOptions,
+  standby?: StandbyVms,
+): Promise<Target> {
   const { createKernelPool } = await import('../pool/index.js')
-  const env = testEnvironment(kernel.id, options)
   const pool = createKernelPool({
+    ...poolOptions(kernel, options),
+    ...(standby && { standby }),
+    warmUp: true,
+  })
+  return {
+    info: { id: kernel.id, kernel: spec, release: kernel.release },
     kernel,
-    env,
+    project: projectConfig(kernel.id, pool, testEnvironment(kernel.id, options), options),
+    underWay: pool.underWay,
+    close: async () => await pool.close(),
+  }
+}
+
+/** A pool that only brings up VMs for a kernel that is like this one but for its KVM modules. */
+export async function standbyPool({ kernel }: NamedKernel, options: TargetOptions): Promise<KernelPool> {
+  const { createKernelPool } = await import('../pool/index.js')
+  // Cold: to save a VM now would take longer than all that this is to save.
+  const only = { cold: true, exchangeKvm: true, consoles: 'early-', onEvent: () => {} }
+  return createKernelPool({ ...poolOptions(kernel, options), ...only })
+}
+
+function poolOptions(kernel: KernelImage, options: TargetOptions): KernelPoolOptions {
+  return {
+    kernel,
+    env: testEnvironment(kernel.id, options),
     accelerator: options.accelerator,
     runDir: options.runDir,
     cold: options.cold,
@@ -99,19 +126,11 @@ export async function kernelTarget({ spec, kernel }: NamedKernel, options: Targe
     splats: options.splats,
     allow: options.allow,
     leaks: options.leaks === 'fail',
-    warmUp: true,
     retries: options.retries,
     ...(options.slowdown === undefined ? {} : { slowdown: options.slowdown }),
     onEvent: (event) => options.onEvent(kernel.id, event),
     ...(options.onCoverage && { onCoverage: options.onCoverage }),
     ...(options.programs && { extraFiles: [options.programs.folder] }),
-  })
-  return {
-    info: { id: kernel.id, kernel: spec, release: kernel.release },
-    kernel,
-    project: projectConfig(kernel.id, pool, env, options),
-    underWay: pool.underWay,
-    close: async () => await pool.close(),
   }
 }
 

@@ -4,7 +4,6 @@ import { ExitCode, GmemError, usageError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
 import { createRunFolder, writeEnvironment, writeResult } from '../report/artefacts.js'
-import type { TargetEvent } from '../report/events.js'
 import { RunRecorder } from '../report/recorder.js'
 import type { RunResult } from '../report/schema.js'
 import { Screen } from '../report/screen.js'
@@ -17,12 +16,12 @@ import { createEngine } from './engine.js'
 import { checkOutputs, type Outputs, usesStdout, writeOutputs } from './outputs.js'
 import { storedRequest } from './rerun-request.js'
 import { closeInTime, createStopper, giveUp } from './stopping.js'
+import { TargetEvents } from './target-events.js'
 import {
   findKernels,
   hostProblem,
   hostTarget,
   kernelTarget,
-  type NamedKernel,
   type Target,
   type TargetOptions,
 } from './targets.js'
@@ -61,7 +60,19 @@ export async function runTests(request: TestRequest, context: CliContext): Promi
   const runDir = await createRunFolder(request.directory)
   if (slow > 0)
     screen.print(`${slow} slow test ${slow === 1 ? 'file is' : 'files are'} left out: --all runs them, too`)
-  return await new TestRun(request, context, screen, runDir).execute(kernels, host)
+  const events = new TargetEvents()
+  const options = { ...request, runDir, onEvent: events.emit }
+  const targets = host ? [hostTarget(options)] : []
+  const run = new TestRun(request, context, { screen, runDir, events })
+  try {
+    for (const kernel of kernels) targets.push(await kernelTarget(kernel, options))
+    return await run.on(targets)
+  } finally {
+    await run.environmentWritten
+    const isClosed = await closeInTime(targets.map((target) => target.close()))
+    // A VM that is being booted or saved dies with this process (see setpriv in src/qemu), and all results are written.
+    if (!isClosed && run.isReported) process.exit(run.exitCode)
+  }
 }
 
 /** Throws where the host is all there is and cannot be used; says so in a line where it was an extra. */
@@ -81,40 +92,37 @@ export function keepExitCode(code: ExitCode): void {
   })
 }
 
-class TestRun {
-  readonly #early: [string, TargetEvent][] = []
-  #listener: ((id: string, event: TargetEvent) => void) | null = null
-  #exitCode: ExitCode = ExitCode.ok
-  #environment: Promise<void> = Promise.resolve()
+/** Where a run's results go. */
+export interface RunPlace {
+  readonly screen: Screen
+  readonly runDir: string
+  /** Of the targets. */
+  readonly events: TargetEvents
+}
+
+/** One run of tests on targets, which may serve more runs after it. */
+export class TestRun {
+  exitCode: ExitCode = ExitCode.ok
+  /** Whether its result is known, and written. */
+  isReported = false
+  environmentWritten: Promise<void> = Promise.resolve()
+  #writeError: string | null = null
 
   constructor(
     readonly request: TestRequest,
     readonly context: CliContext,
-    readonly screen: Screen,
-    readonly runDir: string,
+    readonly place: RunPlace,
   ) {}
 
-  async execute(kernels: readonly NamedKernel[], host: boolean): Promise<ExitCode> {
-    const options = { ...this.request, runDir: this.runDir, onEvent: this.#onEvent.bind(this) }
-    const targets = host ? [hostTarget(options)] : []
-    try {
-      for (const kernel of kernels) targets.push(await kernelTarget(kernel, options))
-      return await this.#runOn(targets)
-    } finally {
-      await this.#environment
-      const isClosed = await closeInTime(targets.map((target) => target.close()))
-      // A VM that is being booted or saved dies with this process (see setpriv in src/qemu), and all results are written.
-      if (!isClosed && this.#reported) process.exit(this.#exitCode)
-    }
-  }
-
-  async #runOn(targets: readonly Target[]): Promise<ExitCode> {
-    const { request, screen } = this
+  /** Runs, reports, and returns what the process should exit with. */
+  async on(targets: readonly Target[]): Promise<ExitCode> {
+    const { request } = this
+    const { screen, runDir, events } = this.place
     const recorder: RunRecorder = new RunRecorder({
       targets: targets.map(({ info }) => info),
       root: projectRoot,
       seed: request.seed,
-      artefacts: this.runDir,
+      artefacts: runDir,
       filter: request.namePattern,
       failOnSkip: request.failOnSkip,
       shard: request.shard,
@@ -124,13 +132,13 @@ class TestRun {
       onResult: async (result): Promise<void> => await this.#report(result, terminal),
     })
     const terminal: TerminalReporter = new TerminalReporter(screen, recorder)
-    this.#listen((id, event) => {
+    events.listen((id, event) => {
       recorder.onTargetEvent(id, event)
       terminal.onTargetEvent(id, event)
     })
     terminal.start()
     if (targets.some(({ info }) => info.id === 'host')) {
-      this.#onEvent('host', { type: 'accelerator', accel: 'host', why: "this machine's own /dev/kvm" })
+      events.emit('host', { type: 'accelerator', accel: 'host', why: "this machine's own /dev/kvm" })
     }
     await Promise.all(targets.map(({ underWay }) => underWay))
     const onSharded = (own: readonly TestSpecification[], { length }: readonly TestSpecification[]): void => {
@@ -140,7 +148,7 @@ class TestRun {
     }
     const reporters = [recorder, terminal]
     const vitest = await createEngine({ ...request, targets, screen, reporters, onSharded })
-    this.#environment = this.#tryToWrite(this.#recordEnvironment(targets))
+    this.environmentWritten = this.#tryToWrite(this.#recordEnvironment(targets))
     const stop = createStopper(recorder, this.context.signal, deadlineOf(request))
     try {
       const running = vitest.start([...request.filters])
@@ -152,13 +160,10 @@ class TestRun {
     } finally {
       stop.dispose()
     }
-    if (!this.#reported) await this.#report(recorder.result(), terminal)
+    if (!this.isReported) await this.#report(recorder.result(), terminal)
     await closeInTime([vitest.close()])
-    return this.context.signal.aborted ? ExitCode.interrupted : this.#exitCode
+    return this.context.signal.aborted ? ExitCode.interrupted : this.exitCode
   }
-
-  #reported = false
-  #writeError: string | null = null
 
   /** A full disk must not take along what the terminal shows. */
   async #tryToWrite(writing: Promise<void>): Promise<void> {
@@ -170,16 +175,16 @@ class TestRun {
   }
 
   async #report(result: RunResult, terminal: TerminalReporter): Promise<void> {
-    if (this.#reported && !this.request.watch) return
-    this.#reported = true
-    this.#exitCode = result.exitCode as ExitCode
+    if (this.isReported && !this.request.watch) return
+    this.isReported = true
+    this.exitCode = result.exitCode as ExitCode
     const { outputs } = this.request
-    await this.#environment
-    await this.#tryToWrite(writeResult(this.runDir, result))
-    await this.#tryToWrite(writeOutputs(result, outputs, this.screen))
+    await this.environmentWritten
+    await this.#tryToWrite(writeResult(this.place.runDir, result))
+    await this.#tryToWrite(writeOutputs(result, outputs, this.place.screen))
     if (this.#writeError !== null) {
-      this.screen.print(`not all results could be written: ${this.#writeError}`)
-      if (this.#exitCode !== ExitCode.interrupted) this.#exitCode = ExitCode.infrastructure
+      this.place.screen.print(`not all results could be written: ${this.#writeError}`)
+      if (this.exitCode !== ExitCode.interrupted) this.exitCode = ExitCode.infrastructure
     }
     this.#explainNoTests(result)
     terminal.printResult(result)
@@ -187,10 +192,10 @@ class TestRun {
 
   #explainNoTests({ exitCode, passed, failed, skipped, shard }: RunResult): void {
     const { namePattern } = this.request
-    if (exitCode === ExitCode.usage) this.screen.print(`no test's name matches ${namePattern}`)
+    if (exitCode === ExitCode.usage) this.place.screen.print(`no test's name matches ${namePattern}`)
     if (exitCode !== ExitCode.ok || passed + failed + skipped > 0 || shard === undefined) return
     const matching = namePattern === undefined ? '' : ` whose name matches ${namePattern}`
-    this.screen.print(
+    this.place.screen.print(
       `shard ${shardText(shard)} has no test${matching}: that is for gmem report merge to judge`,
     )
   }
@@ -199,17 +204,7 @@ class TestRun {
     const images = targets
       .map(({ kernel }) => kernel)
       .filter((kernel): kernel is KernelImage => kernel !== null)
-    await writeEnvironment(this.runDir, storedRequest(this.request), images)
-  }
-
-  #onEvent(id: string, event: TargetEvent): void {
-    if (this.#listener) this.#listener(id, event)
-    else this.#early.push([id, event])
-  }
-
-  #listen(listener: (id: string, event: TargetEvent) => void): void {
-    this.#listener = listener
-    for (const [id, event] of this.#early.splice(0)) listener(id, event)
+    await writeEnvironment(this.place.runDir, storedRequest(this.request), images)
   }
 }
 

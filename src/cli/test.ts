@@ -26,6 +26,11 @@ export function register(program: Command, context: CliContext): void {
   addReportOptions(command).addHelpText('after', EXAMPLES)
   command.action(async (filters: string[], options: TestFlags) => {
     const request = testRequest(filters, options)
+    if (options.onOrders) {
+      const { runOrderedTests } = await import('./ordered-tests.js')
+      process.exitCode = await runOrderedTests(request, context)
+      return
+    }
     const { keepExitCode, runTests } = await import('./test-run.js')
     keepExitCode(await runTests(request, context))
   })
@@ -53,6 +58,7 @@ interface TestFlags extends ReportFlags {
   readonly freshVms?: boolean
   readonly exchangeKvm?: boolean
   readonly append?: string
+  readonly onOrders?: boolean
   readonly name?: RegExp
   readonly watch?: boolean
   readonly all?: boolean
@@ -86,6 +92,8 @@ function addTargetOptions(command: Command): void {
       'a VM that was saved with other KVM modules and the same bzImage will do (also with --cold): they are exchanged',
     )
     .option('--append <parameters>', 'more kernel parameters for VMs: numa=fake=2')
+    // For gmem itself: see orders.ts.
+    .addOption(new Option('--on-orders').hideHelp())
 }
 
 function addRunOptions(command: Command): void {

@@ -3,16 +3,14 @@ import type { Reach } from '../report/coverage/reach.js'
 import type { TargetResult, TestResult } from '../report/schema.js'
 import { testCounts, testKey } from '../report/test-counts.js'
 import { namesPattern } from './name-pattern.js'
+import type { Selection } from './orders.js'
 import { filesToRun } from './test-files.js'
 
 /** A share of the tests of which nearly all is left gives no early verdict. */
 const EARLY_SHARE_MAX = 0.8
 
-/** A part of a run, as `gmem test` is asked for it. */
-export interface Stage {
-  /** Test files. */
-  readonly filters: readonly string[]
-  /** A pattern of names. */
+/** A part of a run. */
+export interface Stage extends Selection {
   readonly name: string
   readonly tests: number
 }

@@ -7,17 +7,12 @@ import { projectRoot } from '../paths.js'
 import type { Reach } from '../report/coverage/reach.js'
 import type { TargetResult } from '../report/schema.js'
 import type { CliContext } from './context.js'
+import type { OrderedRun } from './ordered-run.js'
+import type { Selection } from './orders.js'
 import { duration } from './progress.js'
-import { type RunFlags, runArguments } from './run-options.js'
+import type { RunFlags } from './run-options.js'
 import { TEST_FOLDER } from './test-files.js'
-import {
-  type ChangedFunctions,
-  joined,
-  onlyTestsOf,
-  type Stage,
-  type Stages,
-  stagesOf,
-} from './watch-stages.js'
+import { type ChangedFunctions, joined, onlyTestsOf, type Stages, stagesOf } from './watch-stages.js'
 
 /** What `gmem coverage` found that the tests of the contract run, on the default kernel. */
 const REACH_FILE = join(projectRoot, TEST_FOLDER, 'reach.json')
@@ -38,8 +33,16 @@ export interface Round {
   readonly what: string
   /** The result of the round before. */
   readonly before: TargetResult | null
+  /** The kernel of the round before, where the tree has changed since; else null. */
+  readonly earlier: KernelImage | null
   /** All that has changed since; null where that is not known function by function. */
   readonly changed: ChangedFunctions | null
+}
+
+/** A kernel, and what its tests gave. */
+export interface Judged {
+  readonly target: TargetResult
+  readonly kernel: KernelImage
 }
 
 /**
@@ -50,11 +53,17 @@ export async function verdict(
   request: WatchRequest,
   round: Round,
   context: CliContext,
-): Promise<TargetResult | null> {
+): Promise<Judged | null> {
   const { progress, signal } = context
-  const { resolveKernel } = await import('../kernels/index.js')
+  const [{ resolveKernel }, { OrderedRun }] = await Promise.all([
+    import('../kernels/index.js'),
+    import('./ordered-run.js'),
+  ])
   const start = performance.now()
+  const run = new OrderedRun(request.flags, round.folder, signal)
   try {
+    // Its VMs come up while make runs.
+    if (round.earlier !== null) run.standBy(round.earlier)
     const kernel = await resolveKernel(request.tree, { build: true, progress, signal })
     const builtMs = performance.now() - start
     const times = (): string =>
@@ -63,30 +72,40 @@ export async function verdict(
       progress.end()
       process.stdout.write(`\n${round.what}: ${times()}\n${lines.join('\n')}\n`)
     }
-    return await new Trial(request, round, kernel, context, say).run()
+    const target = await new Trial({ request, round, kernel, context, run }, say).run()
+    return { target, kernel }
   } catch (error) {
     progress.end()
     if (signal.aborted) return null
     if (!(error instanceof GmemError)) throw error
     process.stdout.write(`\n${round.what}: ${error.message}\n${error.hint ?? ''}\n`)
     return null
+  } finally {
+    await run.end()
   }
+}
+
+interface Trying {
+  readonly request: WatchRequest
+  readonly round: Round
+  readonly kernel: KernelImage
+  readonly context: CliContext
+  readonly run: OrderedRun
 }
 
 class Trial {
   constructor(
-    readonly request: WatchRequest,
-    readonly round: Round,
-    readonly kernel: KernelImage,
-    readonly context: CliContext,
+    readonly trying: Trying,
     readonly say: (lines: readonly string[]) => void,
   ) {}
 
   async run(): Promise<TargetResult> {
-    const { before } = this.round
+    const { round, kernel, request } = this.trying
+    const { before } = round
     const divided = await this.#stages()
     if (divided === null) {
-      const target = await this.#test(`testing ${this.kernel.id}`, 'all')
+      const { filters, flags } = request
+      const target = await this.#test(`testing ${kernel.id}`, 'all', { filters, name: flags.name })
       this.say(await verdictLines(before, target))
       return target
     }
@@ -106,8 +125,8 @@ class Trial {
 
   /** The parts in which the tests run, and what of the kernel the first of them is about; null for all at once. */
   async #stages(): Promise<{ stages: Stages; what: string } | null> {
-    const { before, changed } = this.round
-    const { filters, flags } = this.request
+    const { before, changed } = this.trying.round
+    const { filters, flags } = this.trying.request
     if (before === null || changed === null || flags.name !== undefined) return null
     const reach = await readReach()
     if (reach === null) return null
@@ -117,16 +136,10 @@ class Trial {
     return { stages, what: `${functions.join(', ')} (as on ${reach.release})` }
   }
 
-  async #test(what: string, name: string, stage?: Stage): Promise<TargetResult> {
-    const { filters, flags } = this.request
-    const { progress, signal } = this.context
-    const { runChild } = await import('./child-run.js')
-    progress.phase(what)
-    const args = stage
-      ? runArguments(stage.filters, { ...flags, name: stage.name }, { isRepeated: true })
-      : runArguments(filters, flags, { isRepeated: true })
-    const { target } = await runChild(this.kernel, args, join(this.round.folder, name), signal)
-    return target
+  async #test(what: string, part: string, { filters, name }: Selection): Promise<TargetResult> {
+    const { run, kernel, context } = this.trying
+    context.progress.phase(what)
+    return await run.test(kernel, part, { filters, name })
   }
 }
 

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { interruptedError, usageError } from '../errors.js'
 import { projectRoot } from '../paths.js'
-import type { TargetResult } from '../report/schema.js'
 import { createTemporaryFolder } from '../temporary.js'
 import type { CliContext } from './context.js'
 import { addRunOptions, type RunFlags, randomSeed } from './run-options.js'
 import { SavedFiles, watchedFolders } from './watch-files.js'
 import { JudgedSources } from './watch-sources.js'
-import { verdict, type WatchRequest } from './watch-verdict.js'
+import { type Judged, verdict, type WatchRequest } from './watch-verdict.js'
 
 interface WatchFlags extends RunFlags {
   readonly tree: string
@@ -62,7 +61,7 @@ async function watchTree(request: WatchRequest, context: CliContext): Promise<vo
   })
   context.signal.addEventListener('abort', () => wake(), { once: true })
   const sources = new JudgedSources(tree)
-  let before: TargetResult | null = null
+  let judged: Judged | null = null
   try {
     for (let count = 1; !context.signal.aborted; count++) {
       running = new AbortController()
@@ -73,12 +72,13 @@ async function watchTree(request: WatchRequest, context: CliContext): Promise<vo
       const round = {
         folder: join(folder.path, String(count)),
         what: because.length === 0 ? 'as it was found' : because.join(', '),
-        before,
+        before: judged?.target ?? null,
+        earlier: because.some((path) => !isAbsolute(path)) ? (judged?.kernel ?? null) : null,
         changed: sources.changes(),
       }
       const after = await verdict(request, round, { ...context, signal })
       if (after !== null) sources.judged()
-      before = after ?? before
+      judged = after ?? judged
       if (saved.length > 0 || context.signal.aborted) continue
       process.stdout.write('waiting for a file to be saved (Ctrl-C ends this)\n')
       await new Promise<void>((resolve) => {

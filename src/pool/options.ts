@@ -2,6 +2,7 @@
 import type { KernelImage } from '../kernels/types.js'
 import type { Bytes } from '../units.js'
 import type { ObjectCounters, TestIdentity } from './protocol.js'
+import type { StandbyVms } from './standby.js'
 
 /** How the tests of one kernel are run. */
 export interface KernelPoolOptions {
@@ -20,6 +21,10 @@ export interface KernelPoolOptions {
   readonly freshVms?: boolean
   /** A VM that was saved with other KVM modules and the same bzImage will do: its copies get this kernel's. */
   readonly exchangeKvm?: boolean
+  /** VMs that came up before this kernel was built: taken first, where they are what would be restored. */
+  readonly standby?: StandbyVms
+  /** What tells the names of this pool's consoles from those of another in `runDir`. */
+  readonly consoles?: string
   readonly splats?: 'fail' | 'warn' | 'off'
   /** Text of the allow file. */
   readonly allow?: string

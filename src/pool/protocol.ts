@@ -25,6 +25,8 @@ export type HostMessage =
       /** `deflated`: as zlib's deflateRaw() leaves it. */
       readonly files: readonly { readonly path: string; readonly deflated: Uint8Array }[]
     }
+  /** An `exchange` will come: unload KVM, and say what the files are, which takes a while. The answer is `kvm-unloaded`. */
+  | { readonly type: 'unload-kvm'; readonly paths: readonly string[] }
   /** What is already known of the file that the next `run` is about. */
   | {
       readonly type: 'ledger'
@@ -46,6 +48,12 @@ export type GuestMessage =
   | { readonly type: 'awake'; readonly release: string; readonly slowdown: number }
   /** `error`: '' where KVM is the new one. */
   | { readonly type: 'exchanged'; readonly error: string }
+  /** `error`: '' where KVM is out. `digests`: SHA-256, hex, of those of the paths that are files. */
+  | {
+      readonly type: 'kvm-unloaded'
+      readonly error: string
+      readonly digests: Readonly<Record<string, string>>
+    }
   | { readonly type: 'vitest'; readonly message: unknown }
   /** `logTimeUs`: where the kernel's log stood, by its own clock: what the console has from later on is this test's. */
   | { readonly type: 'test-start'; readonly test: TestIdentity; readonly logTimeUs: number }

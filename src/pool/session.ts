@@ -17,12 +17,16 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
   readonly #decoder = new FrameDecoder()
   /** Counts what comes from the guest: it lives as long as this changes. */
   chunksHeard = 0
+  /** How many times slower than the host the guest is; 1 until it is awake. */
+  slowdown = 1
   /** When the last test began, by the clock of the kernel's log, in microseconds since boot. */
   testStartUs = 0
   /** Test files that were handed this VM before the one that has it now, and ran tests in it. */
   readonly earlierFiles = new Set<string>()
   /** Modules of tests that the guest has been given, by vitest's URL: it loads each once. */
   readonly modules = new Set<string>()
+  /** What the guest has at paths of its files, SHA-256 by path, as far as that is known. */
+  fileDigests: Readonly<Record<string, string>> = {}
   /** The one that has it now, once it has run a test. */
   #file: string | null = null
   #exit: MachineExit | null = null
@@ -95,14 +99,14 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
   }
 
   /**
-   * Gives a VM its own randomness, time and environment: copies of one saved VM are otherwise twins. Resolves to what the
-   * guest says of itself.
+   * Gives a VM its own randomness, time and environment: copies of one saved VM are otherwise twins. Resolves when it has said how slow
+   * it is.
    */
   async wake(
     env: Readonly<Record<string, string>>,
     hostCalibrationMs: number,
     limitMs: number,
-  ): Promise<GuestMessageOf<'awake'>> {
+  ): Promise<void> {
     const awake = this.next('awake', limitMs)
     this.send({
       type: 'wake',
@@ -111,7 +115,7 @@ export class Session extends EventEmitter<{ message: [GuestMessage]; exit: [Mach
       hostCalibrationMs,
       env,
     })
-    return await awake
+    this.slowdown = (await awake).slowdown
   }
 
   /** What the console has got so far. */

@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { firstLine, interruptedError } from '../errors.js'
-import { buildTestModules } from '../kernels/index.js'
-import { cacheRoot } from '../paths.js'
-import type { Accelerator } from '../qemu/accelerator.js'
-import { chooseAccelerator } from '../qemu/choose-accelerator.js'
 import { SavedVmError } from '../qemu/errors.js'
-import type { Initramfs } from '../qemu/initramfs.js'
 import { type MachineOptions, type SavedState, startMachine } from '../qemu/machine.js'
-import { ensureSaved } from '../qemu/saved.js'
 import { parseAllowFile } from '../splats/index.js'
 import { describeDeath } from './death.js'
-import { exchangeKvm, notRestored, RELATED } from './exchange.js'
-import { guestInitramfs } from './guest-files.js'
+import { exchangeKvm, notRestored, RELATED, unloadKvm } from './exchange.js'
+import { groundOf, type Unsaved } from './ground.js'
+import { hardwareOf } from './hardware.js'
 import { hostCalibrationMs } from './host-calibration.js'
 import { IdleVms } from './idle-vms.js'
 import type { KernelPoolOptions, PoolEvent } from './options.js'
 import type { TroublePolicy } from './protocol.js'
 import { rehearse } from './rehearsal.js'
+import { savedVmOf } from './saved-vm.js'
 import { Session } from './session.js'
+import { StandbyVms } from './standby.js'
 
 /** A cold boot of a debug kernel under emulation, in ms; nothing legitimate takes longer. */
 const BOOT_MS_MAX = 300_000
@@ -30,9 +26,7 @@ const SLOWDOWN_UNMEASURED = 10
 /** A VM is handed on so often at most: what a failure in it may have to do with must stay a list that one can read. */
 const FILES_PER_VM_MAX = 32
 
-interface Ground {
-  readonly accelerator: Accelerator
-  readonly initramfs: Initramfs
+interface Ground extends Unsaved {
   readonly saved: SavedState | null
 }
 
@@ -84,6 +78,20 @@ export class SessionSource {
     return session
   }
 
+  /** Brings up copies of this kernel's saved VM, without KVM, for a kernel that is still being built; none where there is no saved VM. */
+  async standBy(count: number): Promise<StandbyVms> {
+    this.#ground ??= this.#prepare()
+    const ground = await this.#ground
+    const { saved } = ground
+    if (saved === null) return new StandbyVms('', [])
+    const making = Array.from({ length: count }, async () => {
+      const session = await this.#copy(ground, saved)
+      await unloadKvm(session, ground.initramfs)
+      return session
+    })
+    return new StandbyVms(this.#likeness(saved), making)
+  }
+
   /** Takes back a VM that is as it was: the next file starts in it, unless it has served long enough. */
   async giveBack(session: Session): Promise<void> {
     session.removeAllListeners()
@@ -126,45 +134,22 @@ export class SessionSource {
   }
 
   async #prepare(): Promise<Ground> {
-    mkdirSync(this.options.runDir, { recursive: true })
-    const accelerator = await chooseAccelerator({
-      request: this.options.accelerator,
-      cacheDir: cacheRoot(),
-      kernel: this.options.kernel,
-      progress: (text) => this.#emit({ type: 'progress', text }),
-    })
-    this.#emit({ type: 'accelerator', accel: accelerator.kind, why: accelerator.why })
-    const modules = await buildTestModules(this.options.kernel, { signal: this.#abort.signal, wait: false })
-    const initramfs = await guestInitramfs(this.options.kernel, {
-      emulated: accelerator.kind === 'tcg',
-      modules,
-      ...(this.options.extraFiles && { extraFiles: this.options.extraFiles }),
-    })
-    const ground = { accelerator, initramfs, saved: null }
-    if (this.options.cold && !this.options.exchangeKvm) return ground
+    const ground = await groundOf(this.options, this.#abort.signal, (event) => this.#emit(event))
+    if (this.options.cold && !this.options.exchangeKvm) return { ...ground, saved: null }
     const saved = await this.#save(ground)
     if (saved?.isRelated) this.#emit({ type: 'note', text: RELATED })
     return { ...ground, saved }
   }
 
-  async #save(ground: Pick<Ground, 'accelerator' | 'initramfs'>): Promise<SavedState | null> {
-    try {
-      return await ensureSaved(this.options.kernel, {
-        ...this.#hardware(ground),
-        cacheDir: cacheRoot(),
-        initramfs: ground.initramfs,
-        consoleFile: join(this.options.runDir, `console-${this.options.kernel.id}-saved.log`),
-        mayBeRelated: this.options.exchangeKvm ?? false,
-        onlyExisting: this.options.cold ?? false,
-        boot: (machine) => this.#prepareToSave(this.#track(new Session(machine, false))),
-        signal: this.#abort.signal,
-        progress: (text) => this.#emit({ type: 'progress', text }),
-      })
-    } catch (error) {
-      if (!(error instanceof SavedVmError)) throw error
-      this.#emit({ type: 'note', text: `${firstLine(error)}; every test file boots its own VM` })
-      return null
-    }
+  async #save(ground: Unsaved): Promise<SavedState | null> {
+    const { accelerator, initramfs } = ground
+    return await savedVmOf(this.options, {
+      hardware: hardwareOf(this.options, accelerator),
+      initramfs,
+      boot: (machine) => this.#prepareToSave(this.#track(new Session(machine, false))),
+      signal: this.#abort.signal,
+      emit: (event) => this.#emit(event),
+    })
   }
 
   async #prepareToSave(session: Session): Promise<void> {
@@ -175,13 +160,28 @@ export class SessionSource {
   }
 
   async #restore(ground: Ground, saved: SavedState): Promise<Session> {
+    const ready = (await this.options.standby?.take(this.#likeness(saved))) ?? null
+    const session = ready === null ? await this.#copy(ground, saved) : this.#track(ready)
+    this.#release()
+    if (!saved.isRelated && ready === null) return session
+    this.slowdown = session.slowdown
+    try {
+      await exchangeKvm(session, ground.initramfs)
+      return session
+    } catch (error) {
+      await session.close()
+      throw await notRestored({ ...saved, isRelated: true }, this.options.kernel.id, error)
+    }
+  }
+
+  /** A copy of the saved VM, awake. */
+  async #copy(ground: Unsaved, saved: SavedState): Promise<Session> {
     const machine = await startMachine({ ...this.#machineOptions(ground), restoreFrom: saved })
     const session = this.#track(new Session(machine, true))
     try {
       const waking = this.#wake(session, WAKE_MS_MAX)
       this.#release()
       await waking
-      if (saved.isRelated) await exchangeKvm(session, ground.initramfs)
       return session
     } catch (error) {
       await session.close()
@@ -190,6 +190,7 @@ export class SessionSource {
   }
 
   async #boot(ground: Ground): Promise<Session> {
+    await ground.initramfs.pack()
     const session = this.#track(new Session(await startMachine(this.#machineOptions(ground)), false))
     this.#release()
     try {
@@ -203,9 +204,18 @@ export class SessionSource {
   }
 
   async #wake(session: Session, limitMs: number): Promise<void> {
-    const given = this.options.slowdown === undefined ? {} : { GMEM_SLOWDOWN: String(this.options.slowdown) }
-    const { slowdown } = await session.wake({ ...this.options.env, ...given }, hostCalibrationMs(), limitMs)
-    this.slowdown = slowdown
+    await session.wake(this.#guestEnv, hostCalibrationMs(), limitMs)
+    this.slowdown = session.slowdown
+  }
+
+  get #guestEnv(): Readonly<Record<string, string>> {
+    const { env, slowdown } = this.options
+    return { ...env, ...(slowdown !== undefined && { GMEM_SLOWDOWN: String(slowdown) }) }
+  }
+
+  /** Copies of the same saved VM, woken alike, can stand for each other until they have KVM. */
+  #likeness({ folder }: SavedState): string {
+    return JSON.stringify([folder, this.#guestEnv])
   }
 
   #track(session: Session): Session {
@@ -215,23 +225,14 @@ export class SessionSource {
     return session
   }
 
-  #machineOptions(ground: Pick<Ground, 'accelerator' | 'initramfs'>): MachineOptions {
+  #machineOptions({ accelerator, initramfs }: Unsaved): MachineOptions {
+    const { kernel, runDir, consoles: name = '' } = this.options
     this.#count += 1
     return {
-      ...this.#hardware(ground),
-      kernel: this.options.kernel,
-      initramfs: ground.initramfs.file,
-      consoleFile: join(this.options.runDir, `console-${this.options.kernel.id}-${this.#count}.log`),
-    }
-  }
-
-  /** What a saved VM and its copies must have in common. */
-  #hardware({ accelerator }: Pick<Ground, 'accelerator'>) {
-    const { append, memory } = this.options
-    return {
-      accelerator,
-      ...(append !== undefined && { extraAppend: append }),
-      ...(memory !== undefined && { memory }),
+      ...hardwareOf(this.options, accelerator),
+      kernel,
+      initramfs: initramfs.file,
+      consoleFile: join(runDir, `console-${kernel.id}-${name}${this.#count}.log`),
     }
   }
 

@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { access, mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { KernelImage } from '../kernels/types.js'
 import { FROM_GUEST_PORT_NAME, TO_GUEST_PORT_NAME } from './arguments.js'
-import { type CpioEntry, writeCpio } from './cpio.js'
 import { FileDigests } from './digests.js'
 import { InfrastructureError } from './errors.js'
 import { compileGuestProgram } from './guest-init.js'
 import { formatInitConfig, type InitConfig } from './init-config.js'
 import { rememberedLibraries } from './libraries.js'
 import { type ModulePlan, planModules, readModule, readModuleIndex } from './modules.js'
+import { ensurePacked } from './pack.js'
 import { packageFiles } from './packages.js'
-import { partialName, sweepOldest } from './sweep.js'
 
 /** Part of the cache's key: raise it when the same input gives another archive. */
 const FORMAT_VERSION = 1
-const KEPT_MAX = 6
 
 /** Modules that a guest can need, in load order; what is built in or does not exist is left out. */
 export const DEFAULT_MODULES: readonly string[] = [
@@ -67,15 +65,17 @@ export interface InitramfsOptions {
   readonly isExchangeable?: (path: string) => boolean
 }
 
-/** An initramfs in the cache. */
+/** An initramfs of the cache. */
 export interface Initramfs {
+  /** Where it is, from `pack()` on. */
   readonly file: string
+  /** Writes it, where the cache does not have it: a copy of a saved VM needs none, and it takes a second. InfrastructureError as below. */
+  readonly pack: () => Promise<void>
   /** Over everything in it, hex. */
   readonly hash: string
   /** The same without what is exchangeable; a VM that is there needs none. */
   readonly familyHash: () => string
   readonly exchangeable: readonly GuestFile[]
-  readonly bytes: number
   /** Wanted modules that the kernel neither has built in nor as modules. */
   readonly missingModules: readonly string[]
 }
@@ -83,19 +83,19 @@ export interface Initramfs {
 /** A file of the guest. */
 export interface GuestFile {
   readonly path: string
+  /** SHA-256, hex; of the compressed file where it is packed decompressed. */
+  readonly digest: string
   readonly read: () => Promise<Buffer>
 }
 
-/** A member whose contents are read only where the archive is not in the cache yet. */
+/** A member whose contents are read only where the archive is written. */
 interface Member extends GuestFile {
   readonly mode: number
-  readonly digest: string
 }
 
 /**
- * The initramfs for a kernel: our PID 1, the programs with their libraries, files, packages and modules.
- * Taken from the cache where the same contents were packed before. Throws InfrastructureError where something
- * that goes in is missing.
+ * The initramfs for a kernel: our PID 1, the programs with their libraries, files, packages and modules. Throws InfrastructureError where
+ * something that goes in is missing.
  */
 export async function buildInitramfs(options: InitramfsOptions): Promise<Initramfs> {
   const folder = join(options.cacheDir, 'initramfs')
@@ -106,15 +106,15 @@ export async function buildInitramfs(options: InitramfsOptions): Promise<Initram
   await digests.close()
   const hash = hashMembers(members)
   const file = join(folder, `${hash.slice(0, 32)}.cpio`)
-  const known = await stat(file).catch(() => null)
-  if (known) await utimes(file, new Date(), new Date())
-  else await pack(members, file)
-  await sweepOldest(folder, '.cpio', KEPT_MAX)
-  const { size } = await stat(file)
+  let packing: Promise<void> | null = null
+  const pack = (): Promise<void> => {
+    packing ??= ensurePacked(file, members)
+    return packing
+  }
   const { isExchangeable = () => false } = options
   const familyHash = (): string => hashMembers(members.filter(({ path }) => !isExchangeable(path)))
   const exchangeable = members.filter(({ path }) => isExchangeable(path))
-  return { file, hash, familyHash, exchangeable, bytes: size, missingModules: plan.missing }
+  return { file, pack, hash, familyHash, exchangeable, missingModules: plan.missing }
 }
 
 async function planFor(options: InitramfsOptions): Promise<ModulePlan> {
@@ -182,12 +182,19 @@ function guestModulePath(release: string, path: string): string {
 async function fileMember(guestPath: string, source: string, digests: FileDigests): Promise<Member> {
   try {
     const { digest, mode } = await digests.digest(source)
-    return { path: guestPath, mode: mode & 0o777, digest, read: () => readFile(source) }
+    return { path: guestPath, mode: mode & 0o777, digest, read: () => readUnchanged(source, digest) }
   } catch (error) {
     throw new InfrastructureError(`${source}: cannot be packed for the VM: ${(error as Error).message}`, {
       cause: error,
     })
   }
+}
+
+/** The archive's name says what is in it, and it may be written a while after that was found out. */
+async function readUnchanged(source: string, digest: string): Promise<Buffer> {
+  const data = await readFile(source)
+  if (createHash('sha256').update(data).digest('hex') === digest) return data
+  throw new InfrastructureError(`${source} changed while gmem prepared a VM: run it again`)
 }
 
 function textMember(path: string, text: string): Member {
@@ -205,30 +212,6 @@ function hashMembers(members: readonly Member[]): string {
   const sorted = [...members].sort((a, b) => (a.path < b.path ? -1 : 1))
   for (const { path, mode, digest } of sorted) hash.update(`${path}\0${mode}\0${digest}\n`)
   return hash.digest('hex')
-}
-
-async function pack(members: readonly Member[], file: string): Promise<void> {
-  const entries: CpioEntry[] = [
-    // The kernel opens it as PID 1's stdin, stdout and stderr, before there is a devtmpfs.
-    { type: 'char', path: '/dev/console', mode: 0o600, major: 5, minor: 1 },
-    ...['/proc', '/sys', '/run', '/root'].map((path) => ({ type: 'directory', path }) as const),
-    { type: 'directory', path: '/tmp', mode: 0o1777 },
-  ]
-  for (const { path, mode, read } of members) entries.push({ type: 'file', path, mode, data: await read() })
-  const partial = partialName(file)
-  const output = await open(partial, 'w')
-  try {
-    for (const piece of writeCpio(entries)) await output.write(piece)
-    await output.close()
-    await rename(partial, file)
-  } catch (error) {
-    await output.close().catch(() => {})
-    await rm(partial, { force: true })
-    const code = (error as NodeJS.ErrnoException).code
-    const hint =
-      code === 'ENOSPC' ? 'no space left on the disk of the cache; set GMEM_CACHE to another' : String(error)
-    throw new InfrastructureError(`${file}: the initramfs was not written: ${hint}`, { cause: error })
-  }
 }
 
 /** The files below a folder (symbolic links followed), or the file itself. */

@@ -90,6 +90,7 @@ async function findOrSave(
   if (related !== null || options.onlyExisting) return related
   await checkSpace(root, machine.memory ?? DEFAULT_MEMORY)
   options.progress?.('booting the VM once, to save it')
+  await options.initramfs.pack()
   const ram = await draftRamFile(root)
   try {
     await bootAndSave(root, { key, family, ram }, options, machine)
@@ -180,13 +181,25 @@ function toMachineOptions(kernel: KernelImage, options: SavedVmOptions): Machine
 }
 
 async function findRelated(root: string, family: string): Promise<SavedState | null> {
-  for (const key of (await readdir(root)).filter((name) => !name.includes('.'))) {
-    const state = savedState(root, key)
+  for (const state of await lastUsedFirst(root)) {
     if ((await readFile(join(state.folder, FAMILY), 'utf8').catch(() => '')) !== family) continue
     await utimes(state.folder, new Date(), new Date()).catch(() => {})
     return { ...state, isRelated: true }
   }
   return null
+}
+
+/** So that who looks again, for another kernel, finds the same one. */
+async function lastUsedFirst(root: string): Promise<SavedState[]> {
+  const names = (await readdir(root)).filter((name) => !name.includes('.'))
+  const states = names.map((key) => savedState(root, key))
+  const used = await Promise.all(
+    states.map(async ({ folder }) => (await stat(folder).catch(() => null))?.mtimeMs ?? 0),
+  )
+  return states
+    .map((state, index) => ({ state, usedMs: used[index] ?? 0 }))
+    .sort((a, b) => b.usedMs - a.usedMs)
+    .map(({ state }) => state)
 }
 
 function savedState(root: string, key: string): SavedState {

@@ -95,6 +95,7 @@ export async function bootTrial(
       cpus: 1,
       consoleFile,
     }
+    await initramfs.pack()
     const machine = await startMachine(options)
     const limit = new AbortController()
     const timeout = sleep(TRIAL_LIMIT_MS, undefined, { signal: limit.signal }).catch(() => {})

@@ -31,7 +31,7 @@ export function setKvmParameter(name: string, value: 'Y' | 'N'): void {
   // Built in: then it is the kernel's command line that says.
   if (make === undefined || kvmModuleFile('kvm') === null || kvmModuleFile(make) === null) return
   found ??= { make, target: takeTarget() }
-  reloadKvm(make, `${name}=${value}`)
+  loadKvm(unloadKvm(make), `${name}=${value}`)
   takeTarget()
 }
 
@@ -39,26 +39,41 @@ export function setKvmParameter(name: string, value: 'Y' | 'N'): void {
 export function restoreKvm(): boolean {
   if (found === null) return false
   const { make, target } = found
-  reloadKvm(make, '')
+  loadKvm(unloadKvm(make), '')
   takeTarget(target)
   found = null
   return true
 }
 
-/** The files of KVM's modules are others than those that are loaded: loads them. Error where KVM is built in; KernelError as above. */
+/** The files of the modules that removeKvm() took out. */
+let removed: KvmFiles | null = null
+
+/** Unloads KVM, until replaceKvm(). Error where KVM is built in; KernelError as above. */
+export function removeKvm(): void {
+  removed = unloadKvm(loadedMake())
+}
+
+/** The files of KVM's modules are others than those that are, or were, loaded: loads them. Errors as removeKvm(). */
 export function replaceKvm(): void {
-  const make = loadedMake()
-  if (make === undefined) throw new Error('KVM is not loaded as a module')
-  reloadKvm(make, '')
+  loadKvm(removed ?? unloadKvm(loadedMake()), '')
+  removed = null
   takeTarget()
   forgetCpuid()
 }
 
-function reloadKvm(make: string, parameters: string): void {
+/** Where KVM's modules lie, in the order in which they are loaded. */
+type KvmFiles = readonly [string, string]
+
+function unloadKvm(make: string | undefined): KvmFiles {
+  if (make === undefined) throw new Error('KVM is not loaded as a module')
   const [kvmFile, makeFile] = [kvmModuleFile('kvm'), kvmModuleFile(make)]
   if (kvmFile === null || makeFile === null) throw new Error(`no file of the modules kvm and ${make}`)
   removeModule(make)
   removeModule('kvm')
+  return [kvmFile, makeFile]
+}
+
+function loadKvm([kvmFile, makeFile]: KvmFiles, parameters: string): void {
   insertModule(kvmFile, parameters)
   insertModule(makeFile)
 }

@@ -10,7 +10,7 @@ import { probeTarget, setTestObserver, warmUp } from '../../testing/index.js'
 import type { BenchLimits, BenchName } from '../bench.js'
 import type { HostMessage } from '../protocol.js'
 import { calibrate } from './calibrate.js'
-import { exchangeKvm } from './exchange.js'
+import { digestsOf, exchangeKvm, unloadKvm } from './exchange.js'
 import { Observer } from './observer.js'
 import { GuestPort } from './port.js'
 import { Shell } from './shell.js'
@@ -62,6 +62,9 @@ function receive(message: HostMessage): void {
       break
     case 'exchange':
       port.send({ type: 'exchanged', error: exchangeKvm(message.files) })
+      break
+    case 'unload-kvm':
+      port.send({ type: 'kvm-unloaded', error: unloadKvm(), digests: digestsOf(message.paths) })
       break
     case 'ledger':
       observer.begin(message.policy, message.entries)
