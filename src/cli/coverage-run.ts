@@ -24,7 +24,7 @@ import {
 import { table } from '../report/style.js'
 import { testKey } from '../report/test-counts.js'
 import type { CliContext } from './context.js'
-import { TEST_FOLDER } from './test-files.js'
+import { SLOW_FILE, TEST_FOLDER } from './test-files.js'
 import { runTests } from './test-run.js'
 
 export interface CoverageRequest {
@@ -81,7 +81,7 @@ export async function runCoverage(request: CoverageRequest, context: CliContext)
   await Promise.all([
     writeFile(join(out, 'index.html'), coverageHtml(title, reports)),
     writeFile(join(out, 'lcov.info'), lcovOf(coverage, join(dirname(kernel.bzImage), COVERAGE_FOLDER))),
-    writeFile(join(out, 'reach.json'), reachText(kernel.release, tests, coverage)),
+    writeFile(join(out, 'reach.json'), reachText(kernel.release, tests, coverage, isSlow)),
     writeFile(join(out, 'coverage.json'), `${JSON.stringify(shares, null, 2)}\n`),
   ])
   if (request.json) process.stdout.write(`${JSON.stringify(shares, null, 2)}\n`)
@@ -106,6 +106,9 @@ const DEFAULTS = {
   failOnSkip: false,
   outputs: { json: undefined, ktap: undefined, junit: undefined, github: false },
 } as const
+
+/** By its key. */
+const isSlow = (test: string): boolean => test.includes(`${SLOW_FILE} > `)
 
 function sourceOf(kernel: KernelImage, file: string): string {
   return readFileSync(join(dirname(kernel.bzImage), COVERAGE_FOLDER, file), 'utf8')

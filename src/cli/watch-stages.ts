@@ -5,9 +5,12 @@ import { testCounts, testKey } from '../report/test-counts.js'
 import { namesPattern } from './name-pattern.js'
 import type { Selection } from './orders.js'
 import { filesToRun } from './test-files.js'
+import { sampleOf } from './test-sample.js'
 
 /** A share of the tests of which nearly all is left gives no early verdict. */
 const EARLY_SHARE_MAX = 0.8
+/** Of tests that took longer before, all together, a sample has to do for a start, in ms. */
+const EARLY_MS_MAX = 8_000
 
 /** A part of a run. */
 export interface Stage extends Selection {
@@ -17,6 +20,8 @@ export interface Stage extends Selection {
 
 /** A run in two parts: first the tests that may tell, then the rest. */
 export interface Stages {
+  /** How many tests run what changed, or may: more than there are in `first` where that is a sample of them. */
+  readonly concerned: number
   readonly first: Stage
   readonly rest: Stage
 }
@@ -25,8 +30,9 @@ export interface Stages {
 export type ChangedFunctions = ReadonlyMap<string, readonly string[]>
 
 /**
- * Divides the tests of an earlier run into those that run one of the functions, or of which that is not known, and the rest. Null where
- * that helps nobody: a function that was never counted, which any test may run, or nearly all tests run it.
+ * Divides the tests of an earlier run into those that run one of the functions, or of which that is not known, and the rest; where many run
+ * it, into some that take each way through it, and the rest. Null where that helps nobody: a function that was never counted, which any test
+ * may run, or nearly all is in the first part.
  */
 export function stagesOf(
   before: TargetResult,
@@ -43,10 +49,12 @@ export function stagesOf(
     }
   }
   const ran = before.tests.filter(({ status }) => status !== 'skipped')
-  const isWanted = (test: TestResult): boolean =>
-    reaching.has(testKey(test)) || !reach.tests.has(testKey(test))
+  const unknown = ran.filter((test) => !reach.tests.has(testKey(test)))
+  const known = ran.filter((test) => reaching.has(testKey(test)))
+  const isLong = known.reduce((sum, { durationMs }) => sum + durationMs, 0) > EARLY_MS_MAX
+  const chosen = [...unknown, ...(isLong ? sampleOf(known, reach, changed) : known)]
   // A name may be that of tests in several files, and names are what gmem test can be asked for.
-  const names = new Set(ran.filter(isWanted).map(({ name }) => name))
+  const names = new Set(chosen.map(({ name }) => name))
   const first = before.tests.filter(({ name }) => names.has(name))
   const early = ran.filter(({ name }) => names.has(name)).length
   if (early === 0 || early > EARLY_SHARE_MAX * ran.length) return null
@@ -54,6 +62,7 @@ export function stagesOf(
   const inFirst = filesIn(first)
   const inRest = filesIn(before.tests.filter(({ name }) => !names.has(name)))
   return {
+    concerned: unknown.length + known.length,
     first: { filters: [...inFirst], name: `^${pattern}$`, tests: early },
     rest: {
       filters: filesToRun(filters, withSlow).filter((file) => inRest.has(file) || !inFirst.has(file)),

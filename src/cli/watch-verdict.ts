@@ -112,7 +112,7 @@ class Trial {
     const { stages, what } = divided
     const first = await this.#test(`testing what runs ${what}`, 'first', stages.first)
     this.say([
-      `${stages.first.tests} tests run ${what}:`,
+      describeFirst(stages, what),
       ...(await verdictLines(before && onlyTestsOf(first, before), first)),
       `now the other ${stages.rest.tests}`,
     ])
@@ -141,6 +141,11 @@ class Trial {
     context.progress.phase(what)
     return await run.test(kernel, part, { filters, name })
   }
+}
+
+function describeFirst({ concerned, first: { tests } }: Stages, what: string): string {
+  if (tests >= concerned) return `${tests} tests run ${what}:`
+  return `${tests} of the ${concerned} tests that run ${what}; together they take each way through it:`
 }
 
 async function readReach(): Promise<Reach | null> {

@@ -19,8 +19,9 @@ const HELP = `
 Watched: virt/kvm, arch/x86/kvm, arch/x86/include, include and mm of the tree, and the tests. What is saved while a build or a run
 is under way ends that, and starts the next. The tree is built in the cache, not in place; only what changed is compiled.
 
-Where bodies of functions changed and nothing else, the tests that run these functions come first, with a verdict of their own; the
-others follow. tests/kernel/reach.json knows them, for the functions that gmem coverage counts.
+Where bodies of functions changed and nothing else, the tests that run these functions come first, with a verdict of their own (where
+they take long, some that take each way through the functions); the others follow. tests/kernel/reach.json knows them, for the
+functions that gmem coverage counts.
 
 Examples:
   gmem watch --tree ~/linux conversion       build the tree, run the files with "conversion" in their names, again for each save

@@ -29,7 +29,7 @@ function reachOf(tests: readonly string[], functions: Readonly<Record<string, re
   const lines = new Map<number, LineCoverage>()
   const entries = Object.entries(functions)
   for (const [index, [functionName, by]] of entries.entries())
-    lines.set(index, { count: by.length, functionName, branches: [], tests: new Set(by) })
+    lines.set(index, { count: by.length, functionName, branches: [], tests: new Set(by), testsByBranch: [] })
   const ends = new Map(entries.map(([name], index) => [name, { start: index, end: index }]))
   coverage.files.set(FILE, { lines, functions: ends })
   coverage.files.set('include/linux/kvm_host.h', { lines: new Map(), functions: new Map() })
@@ -66,6 +66,9 @@ test('a reach file holds what was put into it, and nothing of functions that wer
   expect(reach.testsOf(FILE, 'kvm_gmem_migrate_folio')).toEqual(new Set())
   expect(reach.testsOf(FILE, 'kvm_gmem_new')).toBeNull()
   expect(reach.testsOf('virt/kvm/kvm_main.c', 'kvm_gmem_mmap')).toBeNull()
+  const names = ['kvm_gmem_mmap', 'kvm_gmem_punch_hole', 'kvm_gmem_release'].map((name) => `${FILE}:${name}`)
+  expect([...reach.functionsOf(ALL[2] ?? '')].sort()).toEqual(names)
+  expect(reach.functionsOf('another')).toEqual(new Set())
 })
 
 test('tests that run what changed come first, the others after them', () => {
@@ -130,6 +133,35 @@ test('slow files are of the rest where they were asked for', () => {
 
   expect(restOf(false)?.some(isSlow)).toBe(false)
   expect(restOf(true)?.some(isSlow)).toBe(true)
+})
+
+test('of tests that take long, some come first: near what changed, and such that they run all that the others run', () => {
+  const [file, other] = ['tests/kernel/fallocate.test.ts', 'tests/kernel/mapping.test.ts']
+  const many = Array.from({ length: 20 }, (_, number) => `${file} > a test > number ${number}`)
+  const rare = `${other} > a test > of a hole`
+  const tests = [...many, rare]
+  const before = result(...tests, ...ALL)
+  const slow = before.tests.map((test, number) => ({ ...test, durationMs: 2_000 - number }))
+  const known = reachOf([...tests, ...ALL], { kvm_gmem_get_folio: tests, kvm_gmem_punch_hole: [rare] })
+  const stages = stagesOf({ ...before, tests: slow }, changed('kvm_gmem_get_folio'), known, asked())
+
+  expect(stages?.concerned).toBe(21)
+  // Five that run it, and the only one that punches a hole besides.
+  expect(stages?.first).toMatchObject({ filters: [file, other], tests: 6 })
+  expect('a test of a hole').toMatch(new RegExp(stages?.first.name ?? ''))
+  expect(stages?.rest.tests).toBe(20)
+})
+
+test('a new test comes first beside such a sample', () => {
+  const many = Array.from({ length: 20 }, (_, number) => `${MAPPING} > a test > number ${number}`)
+  const fresh = `${HOLE} > a hole > is new`
+  const before = result(...many, fresh)
+  const slow = before.tests.map((test) => ({ ...test, durationMs: 2_000 }))
+  const known = reachOf(many, { kvm_gmem_get_folio: many })
+  const stages = stagesOf({ ...before, tests: slow }, changed('kvm_gmem_get_folio'), known, asked())
+
+  expect(stages).toMatchObject({ concerned: 21, first: { tests: 6 } })
+  expect('a hole is new').toMatch(new RegExp(stages?.first.name ?? ''))
 })
 
 test.each([

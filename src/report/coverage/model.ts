@@ -10,6 +10,8 @@ export interface LineCoverage {
   readonly branches: number[]
   /** Names of the tests in which it ran. */
   readonly tests: Set<string>
+  /** And of those in which each way out of it was taken. */
+  readonly testsByBranch: Set<string>[]
 }
 
 /** One source file. */
@@ -38,6 +40,7 @@ export class Coverage {
         functionName: function_name,
         branches: [],
         tests: new Set<string>(),
+        testsByBranch: [],
       }
       file.lines.set(line_number, line)
       line.count += count
@@ -46,6 +49,9 @@ export class Coverage {
         .filter((branch) => !branch.throw)
         .forEach((branch, index) => {
           line.branches[index] = (line.branches[index] ?? 0) + branch.count
+          const takers = line.testsByBranch[index] ?? new Set()
+          line.testsByBranch[index] = takers
+          if (branch.count > 0) takers.add(test)
         })
     }
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod'
-import type { Coverage } from './model.js'
+import { groupBy } from '../values.js'
+import type { Coverage, LineCoverage } from './model.js'
+import { distances, sampleOfFunction } from './sample.js'
 
 const reachSchema = z.object({
   /** `uname -r` of the kernel that counted. */
@@ -9,6 +11,8 @@ const reachSchema = z.object({
   tests: z.array(z.string()),
   /** By source file and function: the numbers of the tests in which it ran, as `0-3 7`. */
   functions: z.record(z.string(), z.record(z.string(), z.string())),
+  /** Likewise a few of these tests, that take each way through the function. */
+  samples: z.record(z.string(), z.record(z.string(), z.string())),
 })
 
 /** Which tests run which functions of the kernel, as `gmem coverage` found it on one. */
@@ -18,35 +22,73 @@ export interface Reach {
   readonly tests: ReadonlySet<string>
   /** The tests in which a function ran; null for a function that was not counted. */
   testsOf(file: string, functionName: string): ReadonlySet<string> | null
+  /** Of these a few that take each way through the function, where there are any. */
+  sampleOf(file: string, functionName: string): ReadonlySet<string>
+  /** All functions that ran in a test. */
+  functionsOf(test: string): ReadonlySet<string>
 }
 
-/** The text of a reach file. `tests`: all that ran, also those that reach nothing. Functions in headers are left out. */
-export function reachText(release: string, tests: readonly string[], coverage: Coverage): string {
+/**
+ * The text of a reach file. `tests`: all that ran, also those that reach nothing; `isSlow`: of those that a usual run leaves out. Functions in
+ * headers are left out.
+ */
+export function reachText(
+  release: string,
+  tests: readonly string[],
+  coverage: Coverage,
+  isSlow: (test: string) => boolean = () => false,
+): string {
   const sorted = [...tests].sort()
   const numbers = new Map(sorted.map((test, number) => [test, number]))
   const functions: Record<string, Record<string, string>> = {}
+  const samples: Record<string, Record<string, string>> = {}
+  const distance = distances(coverage, isSlow)
+  const rangesOfTests = (found: ReadonlySet<string>): string =>
+    rangesOf(new Set([...found].map((test) => numbers.get(test) ?? -1)))
   for (const [path, file] of [...coverage.files].sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!path.endsWith('.c')) continue
-    const reached = new Map([...file.functions.keys()].sort().map((name) => [name, new Set<number>()]))
-    for (const line of file.lines.values())
-      for (const test of line.tests) reached.get(line.functionName)?.add(numbers.get(test) ?? -1)
-    functions[path] = Object.fromEntries([...reached].map(([name, found]) => [name, rangesOf(found)]))
+    const names = [...file.functions.keys()].sort()
+    const linesOf = groupBy([...file.lines.values()], ({ functionName }) => functionName)
+    const perFunction = (find: (lines: readonly LineCoverage[]) => ReadonlySet<string>) =>
+      Object.fromEntries(names.map((name) => [name, rangesOfTests(find(linesOf.get(name) ?? []))]))
+    functions[path] = perFunction((lines) => new Set(lines.flatMap(({ tests }) => [...tests])))
+    samples[path] = perFunction((lines) => sampleOfFunction(lines, distance))
   }
-  return `${JSON.stringify({ release, tests: sorted, functions }, null, 2)}\n`
+  return `${JSON.stringify({ release, tests: sorted, functions, samples }, null, 2)}\n`
 }
 
 /** Reads a reach file's text. Throws where it is none. */
 export function parseReach(text: string): Reach {
-  const { release, tests, functions } = reachSchema.parse(JSON.parse(text))
+  const { release, tests, functions, samples } = reachSchema.parse(JSON.parse(text))
+  const named = (ranges: string): ReadonlySet<string> =>
+    new Set(numbersOf(ranges).flatMap((number) => tests[number] ?? []))
+  let byTest: ReadonlyMap<string, ReadonlySet<string>> | null = null
   return {
     release,
     tests: new Set(tests),
     testsOf(file, functionName) {
       const ranges = functions[file]?.[functionName]
       if (ranges === undefined) return null
-      return new Set(numbersOf(ranges).flatMap((number) => tests[number] ?? []))
+      return named(ranges)
+    },
+    sampleOf: (file, functionName) => named(samples[file]?.[functionName] ?? ''),
+    functionsOf(test) {
+      byTest ??= functionsByTest(tests, functions)
+      return byTest.get(test) ?? new Set()
     },
   }
+}
+
+function functionsByTest(
+  tests: readonly string[],
+  functions: Readonly<Record<string, Readonly<Record<string, string>>>>,
+): ReadonlyMap<string, ReadonlySet<string>> {
+  const found = tests.map((test) => [test, new Set<string>()] as const)
+  for (const [file, ranges] of Object.entries(functions)) {
+    for (const [name, numbers] of Object.entries(ranges))
+      for (const number of numbersOf(numbers)) found[number]?.[1].add(`${file}:${name}`)
+  }
+  return new Map(found)
 }
 
 function rangesOf(numbers: ReadonlySet<number>): string {
