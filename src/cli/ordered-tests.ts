@@ -60,11 +60,20 @@ class OrderedTests {
     }
     const standby = await this.#standby?.vms.catch(() => undefined)
     this.#target ??= await kernelTarget(kernel, options, standby)
-    return { exitCode: await this.#run(order, folder, this.#target) }
+    const exitCode = await this.#run(order, folder, this.#target)
+    // A run that was stopped at its deadline has closed it already.
+    if (exitCode === ExitCode.timeout) await this.#closeTarget()
+    return { exitCode }
   }
 
   async close(): Promise<void> {
-    await closeInTime([this.#target?.close() ?? Promise.resolve(), this.#closeStandby()])
+    await Promise.all([this.#closeTarget(), this.#closeStandby()])
+  }
+
+  async #closeTarget(): Promise<void> {
+    const target = this.#target
+    this.#target = null
+    if (target !== null) await closeInTime([target.close()])
   }
 
   async #run({ filters, name }: Order & { type: 'test' }, runDir: string, target: Target): Promise<ExitCode> {
@@ -79,7 +88,10 @@ class OrderedTests {
   }
 
   async #closeStandby(): Promise<void> {
-    const vms = await this.#standby?.vms.catch(() => null)
-    await Promise.all([vms?.close(), this.#standby?.pool.close()])
+    if (this.#standby === null) return
+    const { pool, vms } = this.#standby
+    // In this order: what is still coming up ends at once.
+    const closing = pool.close()
+    await closeInTime([closing, vms.then(async (ready) => await ready.close()).catch(() => {})])
   }
 }

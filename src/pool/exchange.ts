@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { promisify } from 'node:util'
 import { deflateRaw } from 'node:zlib'
+import { interruptedError } from '../errors.js'
 import { SavedVmError } from '../qemu/errors.js'
 import type { GuestFile, Initramfs } from '../qemu/initramfs.js'
 import type { SavedState } from '../qemu/machine.js'
@@ -49,8 +50,16 @@ function deflatedOf(file: GuestFile): Promise<Buffer> {
   return known
 }
 
-/** What is said of a saved VM that could not be used; one of the kernel's own goes. */
-export async function notRestored(saved: SavedState, id: string, cause: unknown): Promise<SavedVmError> {
+/**
+ * What is said of a saved VM that could not be used; one of the kernel's own goes. Where `signal` fired, its copies were ended on purpose, and
+ * it is as good as before.
+ */
+export async function notRestored(
+  saved: SavedState,
+  { id, signal }: { readonly id: string; readonly signal: AbortSignal },
+  cause: unknown,
+): Promise<Error> {
+  if (signal.aborted) return interruptedError()
   if (saved.isRelated)
     return new SavedVmError(`a saved VM did not take ${id}’s KVM modules (${String(cause)})`, { cause })
   await discardSaved(saved)

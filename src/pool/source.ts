@@ -39,7 +39,7 @@ export class SessionSource {
   /** How many times slower than the host the guest is. */
   slowdown: number
   #ground: Promise<Ground> | null = null
-  #standby: Promise<Session> | null = null
+  #first: Promise<Session> | null = null
   #release: () => void = () => {}
   /** Settles when this process has done its part for the first VM, and waits for QEMU: what it does meanwhile is free. */
   readonly underWay = new Promise<void>((resolve) => {
@@ -64,15 +64,15 @@ export class SessionSource {
 
   /** Starts preparing; errors are kept for `take`. */
   warmUp(): void {
-    this.#standby ??= this.#make()
-    this.#standby.catch(() => {})
+    this.#first ??= this.#make()
+    this.#first.catch(() => {})
   }
 
   /** A VM whose worker is awake: one that was given back, or a `fresh` one. Throws InfrastructureError where there can be none. */
   async take({ fresh = false } = {}): Promise<Session> {
     const idle = fresh ? null : this.#idle.take()
-    const making = idle ?? this.#standby ?? this.#make()
-    if (idle === null) this.#standby = null
+    const making = idle ?? this.#first ?? this.#make()
+    if (idle === null) this.#first = null
     const session = await making
     this.#pending.delete(session)
     return session
@@ -107,7 +107,7 @@ export class SessionSource {
   /** Ends every VM that nobody has taken, also one that is still booting or being saved. */
   async close(): Promise<void> {
     this.#abort.abort(interruptedError())
-    this.#standby = null
+    this.#first = null
     await Promise.all([...this.#pending].map((session) => session.close()))
   }
 
@@ -142,10 +142,9 @@ export class SessionSource {
   }
 
   async #save(ground: Unsaved): Promise<SavedState | null> {
-    const { accelerator, initramfs } = ground
     return await savedVmOf(this.options, {
-      hardware: hardwareOf(this.options, accelerator),
-      initramfs,
+      hardware: hardwareOf(this.options, ground.accelerator),
+      initramfs: ground.initramfs,
       boot: (machine) => this.#prepareToSave(this.#track(new Session(machine, false))),
       signal: this.#abort.signal,
       emit: (event) => this.#emit(event),
@@ -170,7 +169,8 @@ export class SessionSource {
       return session
     } catch (error) {
       await session.close()
-      throw await notRestored({ ...saved, isRelated: true }, this.options.kernel.id, error)
+      const related = { ...saved, isRelated: true }
+      throw await notRestored(related, { id: this.options.kernel.id, signal: this.#abort.signal }, error)
     }
   }
 
@@ -185,7 +185,7 @@ export class SessionSource {
       return session
     } catch (error) {
       await session.close()
-      throw await notRestored(saved, this.options.kernel.id, error)
+      throw await notRestored(saved, { id: this.options.kernel.id, signal: this.#abort.signal }, error)
     }
   }
 

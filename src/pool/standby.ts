@@ -16,9 +16,12 @@ export class StandbyVms {
     this.#waiting = making.map((one) => one.catch(() => null))
   }
 
-  /** One of them, awake and without KVM; null where none is left, or these are others. */
+  /** One of them, awake and without KVM; null where none is left, or these are others, which end then. */
   async take(likeness: string): Promise<Session | null> {
-    if (likeness !== this.likeness) return null
+    if (likeness !== this.likeness) {
+      await this.close()
+      return null
+    }
     for (let one = this.#waiting.shift(); one !== undefined; one = this.#waiting.shift()) {
       const session = await one
       if (session !== null && session.exit === null) return session

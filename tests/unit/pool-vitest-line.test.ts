@@ -48,6 +48,15 @@ describe('vitest in the guest and its host', () => {
     expect(heard).toEqual([{ t: 's', i: 'other log' }])
   })
 
+  test('what is asked for ever between two files is answered, and not kept', async () => {
+    const { line, sent, heard } = open()
+    for (let number = 0; number < 1_500; number++) line.post({ ...LOG, i: String(number) })
+    await Promise.resolve()
+    expect(heard).toHaveLength(500)
+    line.receive(RUN)
+    expect(sent).toHaveLength(1_000)
+  })
+
   test('responses to the host never wait', () => {
     const { line, sent } = open()
     const started = { __vitest_worker_response__: true, type: 'started' }

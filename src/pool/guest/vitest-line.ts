@@ -9,6 +9,9 @@ interface VitestMessage {
   readonly i?: string
 }
 
+/** What is held beyond this is let go: a timer that prints for ever must not fill the guest's memory. */
+const HELD_MAX = 1_000
+
 /**
  * vitest's line from the guest to its host. Between two test files nobody listens to a VM, and an answer may find nobody to take it there;
  * yet vitest ends no file before every question that was ever asked has its answer (rpcDone() in vitest's chunks/rpc.*.js, vitest 4).
@@ -36,7 +39,7 @@ export class VitestLine {
     const known = this.#modules.take(message)
     // Not at once: vitest waits for an answer only when it has posted the question.
     if (known !== null) return void queueMicrotask(() => this.#tell(known))
-    if (message.t === 'q' && !this.#isHeard) this.#held.push(message)
+    if (message.t === 'q' && !this.#isHeard) this.#hold(message)
     else this.#say(message)
     if (message.type === 'testfileFinished') this.#end()
   }
@@ -63,12 +66,18 @@ export class VitestLine {
 
   #end(): void {
     this.#isHeard = false
-    const open = [...this.#open]
-    this.#open.clear()
     // What they were about, the host has heard.
-    queueMicrotask(() => {
-      for (const i of open) this.#tell({ t: 's', i })
-    })
+    for (const i of this.#open) this.#answerWithNothing(i)
+    this.#open.clear()
+  }
+
+  #hold(message: VitestMessage): void {
+    if (this.#held.length < HELD_MAX) this.#held.push(message)
+    else if (message.i !== undefined) this.#answerWithNothing(message.i)
+  }
+
+  #answerWithNothing(i: string): void {
+    queueMicrotask(() => this.#tell({ t: 's', i }))
   }
 
   #say(message: VitestMessage): void {
