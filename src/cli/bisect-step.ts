@@ -24,7 +24,7 @@ export function register(program: Command, context: CliContext): void {
     const { runGmem } = await import('./child-run.js')
     const code = await runGmem(
       ['test', ...runArguments(filters, flags), '-k', flags.kernel],
-      'inherit',
+      null,
       context.signal,
     )
     process.exitCode = await stepCode(code)

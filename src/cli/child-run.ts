@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ExitCode, GmemError, interruptedError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
 import { projectRoot } from '../paths.js'
@@ -26,11 +26,9 @@ export async function runChild(
   signal: AbortSignal,
 ): Promise<ChildRun> {
   if (signal.aborted) throw interruptedError()
-  mkdirSync(folder, { recursive: true })
   const output = join(folder, 'output.txt')
   const words = ['test', ...args, '-k', kernelWord(kernel), '-o', folder]
-  const file = openSync(output, 'w')
-  const code = await runGmem(words, file, signal).finally(() => closeSync(file))
+  const code = await runGmem(words, output, signal)
   if (signal.aborted) throw interruptedError()
   return childRun(kernel, { folder, code, output })
 }
@@ -53,10 +51,10 @@ export function childRun(
   throw noResult(kernel, code, output)
 }
 
-/** Runs gmem to its end, its output going to a file or where this process's goes. Returns its exit code. */
+/** Runs gmem to its end, as startGmem() starts it. Returns its exit code. */
 export async function runGmem(
   words: readonly string[],
-  output: number | 'inherit',
+  output: string | null,
   signal: AbortSignal,
 ): Promise<number> {
   return await startGmem(words, output, signal).ended
@@ -69,20 +67,24 @@ export interface GmemChild {
   readonly ended: Promise<number>
 }
 
-/** Starts gmem. `withOrders`: with a channel for messages. */
+/** Starts gmem, its output going to a file, or where this process's goes (null). `withOrders`: with a channel for messages. */
 export function startGmem(
   words: readonly string[],
-  output: number | 'inherit',
+  output: string | null,
   signal: AbortSignal,
   { withOrders = false } = {},
 ): GmemChild {
   const main = join(projectRoot, 'dist', 'cli', 'main.js')
+  if (output !== null) mkdirSync(dirname(output), { recursive: true })
+  const where = output === null ? 'inherit' : openSync(output, 'w')
   // pdeathsig: should this process be killed outright, the run ends in order. detached: Ctrl-C reaches it once, from here.
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', process.execPath, main, ...words], {
-    stdio: ['ignore', output, output, ...(withOrders ? (['ipc'] as const) : [])],
-    env: output === 'inherit' ? process.env : { ...process.env, NO_COLOR: '1', GITHUB_ACTIONS: '' },
+    stdio: ['ignore', where, where, ...(withOrders ? (['ipc'] as const) : [])],
+    env: output === null ? process.env : { ...process.env, NO_COLOR: '1', GITHUB_ACTIONS: '' },
     detached: true,
   })
+  // The child has its own.
+  if (where !== 'inherit') closeSync(where)
   const stop = (): void => void child.kill('SIGINT')
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()

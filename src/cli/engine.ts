@@ -79,7 +79,7 @@ function testOptions(
     passWithNoTests: true,
     allowOnly: !process.env.CI,
     teardownTimeout: 3_000,
-    maxWorkers: options.workers ?? workersFor(options.targets),
+    maxWorkers: options.workers ?? defaultWorkers(options.targets),
     ...(options.namePattern === undefined ? {} : { testNamePattern: options.namePattern }),
     ...(options.shard === undefined ? {} : { shard: shardText(options.shard) }),
   }
@@ -106,12 +106,9 @@ function takeTurns(files: readonly TestSpecification[]): TestSpecification[] {
  * As many as there are processors, and at least one a target. VMs need memory, too, and one more of them keeps the processors busy while
  * the others wait: each VM that a test closes waits some 20 ms for RCU (kvm_mmu_uninit_vm's rcu_barrier).
  */
-export function defaultWorkers({ targets, hasVms }: { targets: number; hasVms: boolean }): number {
+export function defaultWorkers(targets: readonly Pick<Target, 'kernel'>[]): number {
   const processors = availableParallelism()
+  const hasVms = targets.some(({ kernel }) => kernel !== null)
   const wanted = hasVms ? Math.min(processors + 1, Math.floor(freemem() / VM_BYTES)) : processors
-  return Math.max(targets, Math.min(wanted, WORKERS_MAX))
-}
-
-function workersFor(targets: readonly Target[]): number {
-  return defaultWorkers({ targets: targets.length, hasVms: targets.some(({ kernel }) => kernel !== null) })
+  return Math.max(targets.length, Math.min(wanted, WORKERS_MAX))
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { interruptedError } from '../errors.js'
 import type { KernelImage } from '../kernels/types.js'
@@ -22,22 +21,16 @@ export class OrderedRun {
     readonly folder: string,
     readonly signal: AbortSignal,
   ) {
-    mkdirSync(folder, { recursive: true })
     this.#output = join(folder, 'output.txt')
-    const file = openSync(this.#output, 'w')
-    const words = ['test', ...runArguments([], flags, { isRepeated: true }), '--on-orders', '-o', folder]
-    try {
-      this.#child = startGmem(words, file, signal, { withOrders: true })
-    } finally {
-      closeSync(file)
-    }
+    const words = ['test', ...runArguments([], flags, { isRepeated: true }), '--on-orders']
+    this.#child = startGmem(words, this.#output, signal, { withOrders: true })
     // Whoever waits for a report hears of it.
     this.#child.ended.catch(() => {})
   }
 
   /** Has VMs come up for a kernel that is being built, and that will be like `kernel` but for its KVM modules. */
   standBy(kernel: KernelImage): void {
-    this.#send({ type: 'stand-by', kernel: kernelWord(kernel) })
+    this.#send({ type: 'stand-by', kernel: kernelWord(kernel), folder: this.folder })
   }
 
   /** Runs tests. Throws as runChild() does. */

@@ -43,8 +43,7 @@ class OrderedTests {
   ) {}
 
   async take(order: Order): Promise<Report | null> {
-    const folder = await createRunFolder(order.type === 'test' ? order.folder : this.request.directory)
-    const options = { ...this.request, runDir: folder, onEvent: this.#events.emit }
+    const options = { ...this.request, runDir: order.folder, onEvent: this.#events.emit }
     const [kernel] = await findKernels([order.kernel], this.context)
     if (kernel === undefined) throw usageError(`${order.kernel} is no kernel`)
     if (order.type === 'stand-by') {
@@ -52,15 +51,16 @@ class OrderedTests {
       const pool = await standbyPool(kernel, options)
       this.#standby = {
         pool,
-        vms: pool.standBy(this.request.workers ?? defaultWorkers({ targets: 1, hasVms: true })),
+        vms: pool.standBy(this.request.workers ?? defaultWorkers([kernel])),
       }
       // Whoever takes one finds out.
       this.#standby.vms.catch(() => {})
       return null
     }
+    await createRunFolder(order.folder)
     const standby = await this.#standby?.vms.catch(() => undefined)
     this.#target ??= await kernelTarget(kernel, options, standby)
-    const exitCode = await this.#run(order, folder, this.#target)
+    const exitCode = await this.#run(order, this.#target)
     // A run that was stopped at its deadline has closed it already.
     if (exitCode === ExitCode.timeout) await this.#closeTarget()
     return { exitCode }
@@ -76,14 +76,18 @@ class OrderedTests {
     if (target !== null) await closeInTime([target.close()])
   }
 
-  async #run({ filters, name }: Order & { type: 'test' }, runDir: string, target: Target): Promise<ExitCode> {
+  async #run({ filters, name, folder }: Order & { type: 'test' }, target: Target): Promise<ExitCode> {
     const request = {
       ...this.request,
       filters,
       namePattern: name === undefined ? undefined : new RegExp(name),
     }
     checkFilters(request)
-    const run = new TestRun(request, this.context, { screen: this.#screen, runDir, events: this.#events })
+    const run = new TestRun(request, this.context, {
+      screen: this.#screen,
+      runDir: folder,
+      events: this.#events,
+    })
     return await run.on([target]).finally(() => run.environmentWritten)
   }
 

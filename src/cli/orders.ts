@@ -6,8 +6,8 @@ import type { ExitCode } from '../errors.js'
  * or not at all, then `test` any number of times, always for the same kernel. The end of the channel is the end of the orders.
  */
 export type Order =
-  /** A kernel is being built that this one, which is built, will be like but for its KVM modules: have VMs ready. */
-  | { readonly type: 'stand-by'; readonly kernel: string }
+  /** A kernel is being built that this one, which is built, will be like but for its KVM modules: have VMs ready. `folder`: for their consoles. */
+  | { readonly type: 'stand-by'; readonly kernel: string; readonly folder: string }
   /** Run these tests on a kernel that is built, as -k names it; the results go to `folder`. The answer is a Report. */
   | ({ readonly type: 'test'; readonly kernel: string; readonly folder: string } & Selection)
 

@@ -2,7 +2,7 @@
 import type { TargetEvent } from '../report/events.js'
 
 /** Told what a target has to say. */
-export type TargetListener = (id: string, event: TargetEvent) => void
+type TargetListener = (id: string, event: TargetEvent) => void
 
 /** What targets say, kept for who listens later: VMs start before there is a reporter, and may serve several runs. */
 export class TargetEvents {

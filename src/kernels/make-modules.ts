@@ -20,8 +20,8 @@ export function makingOf({ fragments, toolchain }: BuildRequest): string {
 const KVM = /^(virt|arch\/\w+)\/kvm\/.*\.c$/
 
 /**
- * Whether all that changed since the whole tree was made, and something did, are C files of KVM's modules: the rest, vmlinux above all, then is as it would
- * come out again. Kbuild keeps the command of each object beside it, and compiles those of modules with -DMODULE.
+ * Whether all that changed since the whole tree was made, and something did, are C files of KVM's modules: the rest, vmlinux above all,
+ * then is as it would come out again. Kbuild keeps the command of each object beside it, and compiles those of modules with -DMODULE.
  */
 export function isOnlyOfModules(src: string, changed: readonly string[]): boolean {
   return changed.length > 0 && changed.every((path) => KVM.test(path) && isOfModule(src, path))

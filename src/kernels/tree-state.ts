@@ -15,7 +15,7 @@ export interface TreeState {
   configuredWith: string | null
   /** How .config differs from the fragments; of the same configuration. */
   configReport?: ConfigReport
-  /** What the whole tree was last made with (makingOf), where that and all since was made to its end; what changes after that is in the next build's hands. */
+  /** What all of the tree was made with (makingOf); absent where a make did not come to its end. */
   madeWith?: string | undefined
   /** How many objects were made in this tree so far, and whether that was all of them once: for the progress line. */
   objects: number

@@ -81,7 +81,8 @@ export class FileDigests {
   }
 }
 
-function hashOf(data: Buffer): string {
+/** SHA-256, hex. */
+export function hashOf(data: Buffer): string {
   return createHash('sha256').update(data).digest('hex')
 }
 

@@ -5,7 +5,7 @@ import { access, mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { KernelImage } from '../kernels/types.js'
 import { FROM_GUEST_PORT_NAME, TO_GUEST_PORT_NAME } from './arguments.js'
-import { FileDigests } from './digests.js'
+import { FileDigests, hashOf } from './digests.js'
 import { InfrastructureError } from './errors.js'
 import { compileGuestProgram } from './guest-init.js'
 import { formatInitConfig, type InitConfig } from './init-config.js'
@@ -193,7 +193,7 @@ async function fileMember(guestPath: string, source: string, digests: FileDigest
 /** The archive's name says what is in it, and it may be written a while after that was found out. */
 async function readUnchanged(source: string, digest: string): Promise<Buffer> {
   const data = await readFile(source)
-  if (createHash('sha256').update(data).digest('hex') === digest) return data
+  if (hashOf(data) === digest) return data
   throw new InfrastructureError(`${source} changed while gmem prepared a VM: run it again`)
 }
 
@@ -202,7 +202,7 @@ function textMember(path: string, text: string): Member {
   return {
     path,
     mode: 0o644,
-    digest: createHash('sha256').update(data).digest('hex'),
+    digest: hashOf(data),
     read: async () => data,
   }
 }
